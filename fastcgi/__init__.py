@@ -1,0 +1,1 @@
+"""An asyncio FastCGI client for php-fpm; standard library only."""

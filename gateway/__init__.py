@@ -1,0 +1,1 @@
+"""wsgate: holds WebSockets open in front of php-fpm."""

@@ -1,0 +1,1 @@
+"""The internal listener: channels, connections, push relay, health, metrics, status."""

@@ -1,0 +1,1 @@
+"""A call to PHP: from an event to a reply."""

@@ -1,0 +1,1 @@
+"""Where channels live: memory, hub, Redis, NATS."""

@@ -1,0 +1,1 @@
+"""Where cached replies live: memory, memcached, Redis."""

@@ -1,0 +1,1 @@
+"""Channels: publications, history, presence, subscriptions and the service in front of them."""

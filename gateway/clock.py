@@ -1,0 +1,1 @@
+"""The clocks the gateway reads, so that tests can move them."""

@@ -1,0 +1,1 @@
+"""Which failure closes or answers with which code; decided here and nowhere else."""

@@ -1,0 +1,62 @@
+"""The errors of the gateway, each with the facts that made it.
+
+Which of them closes or answers with which code is decided in `gateway.codes`.
+"""
+
+
+class GatewayError(Exception):
+    """Everything the gateway raises of its own."""
+
+
+class ConfigurationError(GatewayError):
+    """The configuration cannot be used; the message names the place and the cure."""
+
+
+class ChannelError(GatewayError):
+    """Something about one channel."""
+
+    def __init__(self, channel: str, message: str) -> None:
+        super().__init__(f"{channel}: {message}")
+        self.channel = channel
+
+
+class ChannelNameError(ChannelError):
+    """The name is empty, too long or has characters a channel must not have."""
+
+
+class ChannelNotFoundError(ChannelError):
+    """An explicit channel that nobody has opened."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(channel, "the channel is not open")
+
+
+class ChannelFullError(ChannelError):
+    """The channel has as many subscribers as it may."""
+
+    def __init__(self, channel: str, limit: int) -> None:
+        super().__init__(channel, f"the channel has its {limit} subscribers")
+        self.limit = limit
+
+
+class ChannelForbiddenError(ChannelError):
+    """This client may not join or publish to the channel."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(channel, "not permitted")
+
+
+class BrokerError(GatewayError):
+    """The broker could not do what was asked."""
+
+
+class BrokerUnavailableError(BrokerError):
+    """The broker is away; the caller should say so and may try again."""
+
+
+class UnsupportedByBrokerError(BrokerError):
+    """This kind of broker cannot do that at all."""
+
+
+class NodeGoneError(BrokerError):
+    """No worker of that name is alive; its connections are gone with it."""

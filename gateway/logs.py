@@ -1,0 +1,1 @@
+"""Structured logs: set up once, escaped, without secrets."""

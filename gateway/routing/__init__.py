@@ -1,0 +1,1 @@
+"""Which route and which rule a handshake or a frame belongs to."""

@@ -1,0 +1,1 @@
+"""Composition: listeners, worker, supervisor, drain and reload."""

@@ -1,0 +1,1 @@
+"""One live client: its order, limits, effects and the two wires."""

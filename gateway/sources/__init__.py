@@ -1,0 +1,1 @@
+"""Publications that others make: Redis and PostgreSQL."""

@@ -1,0 +1,1 @@
+"""How a client is reached: handshake, WebSocket, server-sent events, long poll."""
