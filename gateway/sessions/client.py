@@ -73,6 +73,9 @@ class Client(Protocol):
     def abort(self) -> None:
         """Drop the connection without a word."""
 
+    def ping(self) -> None:
+        """Ask for a sign of life: a WebSocket ping, a comment on an event stream."""
+
     def pause_reading(self) -> None:
         """Take nothing more from the client until `resume_reading`."""
 
