@@ -60,3 +60,23 @@ class UnsupportedByBrokerError(BrokerError):
 
 class NodeGoneError(BrokerError):
     """No worker of that name is alive; its connections are gone with it."""
+
+
+class ConnectionIdError(GatewayError):
+    """What was given cannot be a connection's id."""
+
+
+class ConnectionGoneError(GatewayError):
+    """The connection is not, or no longer, open anywhere."""
+
+
+class NotTextError(GatewayError):
+    """Bytes that should go out as text are not UTF-8."""
+
+
+class MessageError(GatewayError):
+    """A client's message cannot be understood; the message says what is wrong with it."""
+
+
+class ReplyError(GatewayError):
+    """PHP's reply cannot be carried out; the message says why, for the log."""

@@ -1,1 +1,49 @@
-"""Tasks with an owner and a name."""
+"""Tasks with an owner and a name.
+
+What runs beside its caller is spawned by a `TaskSet` that somebody owns and closes. An exception
+nobody awaits is logged once, with its traceback, and counted as nobody's answer.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class TaskSet:
+    """The tasks of one owner; `close` cancels and awaits what still runs."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Run `work` beside the caller; its exception is logged, its result is not kept."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task failed", task=task.get_name(), exc_info=error)
+
+    async def join(self, within: float) -> bool:
+        """Wait until all have ended, at most `within` seconds; whether they have."""
+        if not self._tasks:
+            return True
+        _, waiting = await asyncio.wait(self._tasks, timeout=within)
+        return not waiting
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait for its end."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
