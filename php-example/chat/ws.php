@@ -17,11 +17,11 @@ match ($_SERVER['WS_EVENT']) {
 
 function connect(string $room): void
 {
-    $name = trim((string) ($_GET['name'] ?? ''));
+    $name = trim((string) ($_GET['name'] ?? 'guest'));
     if (!preg_match('/^[\p{L}\p{N} ._-]{1,30}$/u', $name)) {
         // Any 4xx refuses the handshake; the browser never gets a socket.
         http_response_code(403);
-        reply(['error' => 'Say who you are: ?name=Ada']);
+        reply(['error' => 'A name has 1 to 30 letters and digits: ?name=Ada']);
         return;
     }
     header('WS-Meta-Name: ' . $name);

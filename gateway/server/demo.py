@@ -1,0 +1,118 @@
+"""The demo page, the examples' own pages and what they need to know; only `wsgate dev` adds them.
+
+Everything is static but two small JSON answers. The page carries its script and its style in
+itself; the Content-Security-Policy names both by their hashes and allows nothing else.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+_INLINE: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+# What an example's page may consist of: its PHP and YAML are nobody's business.
+_PAGE_FILES: Final = frozenset({".html", ".css", ".js", ".svg", ".png", ".ico"})
+_COMMON_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+_EXAMPLE_POLICY: Final = (
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRoute:
+    """A route as the page offers it: `example` is a path that matches, `page` may be empty."""
+
+    name: str
+    path: str
+    example: str
+    page: str
+
+
+def add_demo(
+    app: web.Application,
+    *,
+    routes: Sequence[DemoRoute],
+    examples: Path,
+    last_request: Callable[[], float | None] = lambda: None,
+) -> None:
+    """Answer `/`, `/demo/...` and `/examples/...`.
+
+    `last_request` gives the seconds the latest FastCGI request took, or None before the first.
+    """
+    page = (files("gateway.server") / "demo.html").read_text(encoding="utf-8")
+    headers = {**_COMMON_HEADERS, "Content-Security-Policy": content_security_policy(page)}
+    listed = {
+        "routes": [
+            {"name": route.name, "path": route.path, "try": route.example, "page": route.page}
+            for route in routes
+        ]
+    }
+    root = examples.resolve()
+
+    async def index(_request: web.Request) -> web.Response:
+        return web.Response(text=page, content_type="text/html", headers=headers)
+
+    async def routes_json(_request: web.Request) -> web.Response:
+        return web.json_response(listed, headers=_COMMON_HEADERS)
+
+    async def last_request_json(_request: web.Request) -> web.Response:
+        seconds = last_request()
+        milliseconds = None if seconds is None else round(seconds * 1000, 3)
+        return web.json_response({"milliseconds": milliseconds}, headers=_COMMON_HEADERS)
+
+    async def example(request: web.Request) -> web.StreamResponse:
+        file = page_file(root, request.match_info["file"])
+        if file is None:
+            raise web.HTTPNotFound
+        if file.is_dir():
+            raise web.HTTPFound(f"{request.path}/")
+        return web.FileResponse(
+            file, headers={**_COMMON_HEADERS, "Content-Security-Policy": _EXAMPLE_POLICY}
+        )
+
+    async def no_icon(_request: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    app.router.add_get("/", index)
+    app.router.add_get("/favicon.ico", no_icon)
+    app.router.add_get("/demo/routes.json", routes_json)
+    app.router.add_get("/demo/last-request.json", last_request_json)
+    app.router.add_get("/examples/{file:.+}", example)
+
+
+def content_security_policy(page: str) -> str:
+    """A policy that lets exactly this page run: its inline blocks by hash, sockets to its host."""
+    hashes: dict[str, list[str]] = {"script": [], "style": []}
+    for match in _INLINE.finditer(page):
+        digest = base64.b64encode(hashlib.sha256(match[2].encode()).digest()).decode()
+        hashes[match[1]].append(f"'sha256-{digest}'")
+    return (
+        "default-src 'none'; connect-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'; "
+        f"script-src {' '.join(hashes['script'])}; style-src {' '.join(hashes['style'])}"
+    )
+
+
+def page_file(root: Path, name: str) -> Path | None:
+    """The file below `root` that a page may ask for; a folder when its slash is missing."""
+    if any(part.startswith(".") for part in name.split("/")):
+        return None
+    file = (root / name).resolve()
+    if not file.is_relative_to(root):
+        return None
+    if file.is_dir():
+        index = file / "index.html"
+        if not index.is_file():
+            return None
+        return index if name.endswith("/") else file
+    return file if file.suffix in _PAGE_FILES and file.is_file() else None
