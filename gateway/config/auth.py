@@ -1,9 +1,9 @@
 """Who a client is, by a token in its handshake."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from . import units
 from .fields import File, OneOrMany, Scalar, Secret, Section, Switch, Text, word
@@ -68,6 +68,16 @@ class Jwt(Section):
     audience: Text = Field(default="", description="The `aud` a token must have, when set.")
     issuer: Text = Field(default="", description="The `iss` a token must have, when set.")
 
+    @model_validator(mode="after")
+    def _key_fits_algorithms(self) -> Self:
+        if bool(self.secret) == bool(self.public_key):
+            raise ValueError("needs secret or public_key, one of them")
+        # A public key that also counts as a shared secret would let anybody sign.
+        if wrong := [one for one in self.algorithms if one.startswith("HS") != bool(self.secret)]:
+            has, needs = ("secret", "public_key") if self.secret else ("public_key", "secret")
+            raise ValueError(f"{wrong[0]} needs {needs}, but {has} is set")
+        return self
+
 
 class Auth(Section):
     """How clients of a route are known; the `connect` event gives PHP the last word."""
@@ -78,3 +88,9 @@ class Auth(Section):
     jwt: Jwt | None = Field(
         default=None, description="A token that gives `user` and claims. Default: none."
     )
+
+    @model_validator(mode="after")
+    def _required_token_can_exist(self) -> Self:
+        if self.required and self.jwt is None:
+            raise ValueError("required needs jwt, so that there can be a valid token")
+        return self

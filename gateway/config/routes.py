@@ -1,7 +1,7 @@
 """Which paths clients may connect to, and what becomes of their frames."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -103,6 +103,12 @@ class Rule(Section):
     postgres: Query | None = Field(
         default=None, description="A query instead of a script. Default: none."
     )
+
+    @model_validator(mode="after")
+    def _has_one_answer(self) -> Self:
+        if bool(self.script) == bool(self.postgres):
+            raise ValueError("needs script or postgres, one of them")
+        return self
 
 
 class Messages(Section):
@@ -232,3 +238,26 @@ class Route(Section):
             raise ValueError(f"{min(twice)} stands in the route and in its client section")
         rest = {key: value[key] for key in value if key not in direct}
         return {**rest, "client": {**block, **direct}}
+
+    @model_validator(mode="after")
+    def _has_what_its_events_need(self) -> Self:
+        if self.messages and "message" not in self.events:
+            raise ValueError("messages has rules, but events has no message")
+        if heard := self._events_for_script():
+            if not self.script:
+                raise ValueError(f"needs script, because PHP hears {', '.join(heard)}")
+        elif self.script and not self.events:
+            raise ValueError("has a script, but events is empty: PHP hears nothing")
+        if not self.upstream and (self.script or self._rules_have_scripts()):
+            raise ValueError("needs upstream, because it has a script")
+        return self
+
+    def _events_for_script(self) -> list[str]:
+        """The events that the route's own script must answer."""
+        answered = bool(self.messages or self.client_publish)
+        return [event for event in self.events if event != "message" or not answered]
+
+    def _rules_have_scripts(self) -> bool:
+        return self.messages is not None and any(
+            rule.script for rule in self.messages.rules.values()
+        )

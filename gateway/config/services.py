@@ -1,6 +1,6 @@
 """The services beside PHP: the broker, sources of publications, databases, cache stores."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -22,6 +22,13 @@ class Broker(Section):
     prefix: Text = Field(
         default="wsgate:", description="What its own keys and subjects begin with."
     )
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if (self.type == "memory") == bool(self.url):
+            what = "has no url" if self.type == "memory" else "needs url"
+            raise ValueError(f"type {self.type} {what}")
+        return self
 
 
 class RedisSource(Section):
@@ -50,6 +57,12 @@ class PostgresSource(Section):
         'carries `{"channel","data"}`.',
     )
     notify: Text = Field(default="", description="The NOTIFY channel of `mode: payload`.")
+
+    @model_validator(mode="after")
+    def _listens_to_something(self) -> Self:
+        if (self.mode == "payload") != bool(self.notify):
+            raise ValueError("notify names the NOTIFY channel of mode payload, and of no other")
+        return self
 
 
 Source = Annotated[RedisSource | PostgresSource, Field(discriminator="type")]

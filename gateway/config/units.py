@@ -31,6 +31,7 @@ _SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([A-Za-z]{0,3})", re.ASCII
 _RATE: Final = re.compile(r"(\d{1,9})/(s|m|h)", re.ASCII)
 _NUMBER: Final = re.compile(r"-?\d{1,15}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", re.ASCII)
+_CREDENTIALS: Final = re.compile(r"://[^/@]*@")
 _ON: Final = frozenset({"on", "true", "yes"})
 _OFF: Final = frozenset({"off", "false", "no"})
 _MAX_PORT: Final = 65535
@@ -46,7 +47,7 @@ def shown(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = str(value).encode("unicode_escape").decode("ascii")
+    text = _CREDENTIALS.sub("://***@", str(value).encode("unicode_escape").decode("ascii"))
     return f'"{text[:57]}..."' if len(text) > 60 else f'"{text}"'  # noqa: PLR2004 - one line
 
 

@@ -1,0 +1,75 @@
+"""The keys that the contract knows and nothing serves yet.
+
+Each is a mistake of its own, so that nobody relies on what is not there. Building a feature ends
+with taking its line out of this table.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from .problems import Path
+from .units import switch
+
+
+def _given(value: object) -> bool:
+    """Whether there is a value at all, `off` included in what counts as none."""
+    try:
+        return switch(value)
+    except ValueError:
+        return value not in (None, [], {}, "")
+
+
+def _any_but(*served: str) -> Callable[[object], bool]:
+    return lambda value: value is not None and str(value) not in served
+
+
+def _names(*words: str) -> Callable[[object], bool]:
+    def lists(value: object) -> bool:
+        return any(word in words for word in (value if isinstance(value, list) else [value]))
+
+    return lists
+
+
+UNSERVED: Final[tuple[tuple[str, Callable[[object], bool], str], ...]] = (
+    ("workers", _any_but("1"), "more than one worker"),
+    ("routes.*.auth.jwt", _given, "tokens"),
+    ("routes.*.auth.required", _given, "tokens"),
+    ("routes.*.cache", _given, "the cache"),
+    ("routes.*.messages.rules.*.cache", _given, "the cache"),
+    ("stores", _given, "the cache"),
+    ("routes.*.stream", _given, "streaming lines"),
+    ("routes.*.transports", _names("sse"), "server-sent events"),
+    ("routes.*.transports", _names("longpoll"), "long polling"),
+    ("routes.*.events", _names("subscribe", "publish"), "the events subscribe and publish"),
+    ("routes.*.messages.rules.*.postgres", _given, "queries in PostgreSQL"),
+    ("routes.*.compression", _given, "compression"),
+    ("routes.*.client.compression", _given, "compression"),
+    ("client.compression", _given, "compression"),
+    ("channels.*.authorize", _given, "asking PHP at every subscribe"),
+    ("broker.type", _names("redis"), "Redis as the broker"),
+    ("broker.type", _names("nats"), "NATS as the broker"),
+    ("sources", _given, "sources"),
+    ("databases", _given, "databases"),
+)
+"""Key (`*` for any name or index), when a value needs what is missing, and what that is."""
+
+
+def find_unserved(data: Any) -> Iterator[tuple[Path, str]]:
+    """The path and the message of every value that asks for what nothing serves."""
+    for key, asks, feature in UNSERVED:
+        for path, value in _values(data, tuple(key.split(".")), ()):
+            if asks(value):
+                yield path, f"not built yet: {feature}"
+
+
+def _values(data: Any, key: tuple[str, ...], path: Path) -> Iterator[tuple[Path, Any]]:
+    if not key:
+        yield path, data
+        return
+    head, rest = key[0], key[1:]
+    if isinstance(data, dict):
+        for name in list(data) if head == "*" else [head] if head in data else []:
+            yield from _values(data[name], rest, (*path, name))
+    elif isinstance(data, list) and head == "*":
+        for index, item in enumerate(data):
+            yield from _values(item, rest, (*path, index))
