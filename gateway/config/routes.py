@@ -10,7 +10,7 @@ from .auth import Auth
 from .client import Client
 from .fields import Count, OneOrMany, PositiveDuration, Scalar, Section, Switch, Text, word
 from .scripts import check_script
-from .templates import check_channel, check_path, check_pattern, default_name
+from .templates import check_channel, check_path, check_pattern, check_select, default_name
 from .units import shown
 
 Event = Literal["connect", "message", "disconnect", "subscribe", "publish"]
@@ -114,8 +114,8 @@ class Rule(Section):
 class Messages(Section):
     """Rules by a field of a JSON frame."""
 
-    select: Text = Field(
-        min_length=1, description="A dotted path into the JSON body, such as `action`."
+    select: Annotated[Text, AfterValidator(check_select)] = Field(
+        description="A dotted path into the JSON body, such as `action`."
     )
     rules: dict[str, Rule] = Field(
         min_length=1,

@@ -154,3 +154,10 @@ def check_channel(template: str) -> str:
     """A channel template; ValueError says what is wrong with it."""
     parse_channel(template)
     return template
+
+
+def check_select(select: str) -> str:
+    """A dotted path into a JSON body."""
+    if not all(select.split(".")):
+        raise ValueError(f"expected a dotted path such as action or body.type, got {shown(select)}")
+    return select
