@@ -9,7 +9,11 @@ class GatewayError(Exception):
 
 
 class ConfigurationError(GatewayError):
-    """The configuration cannot be used; the message names the place and the cure."""
+    """The configuration cannot be used; each problem is a line that names place and cure."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class ChannelError(GatewayError):
@@ -46,12 +50,28 @@ class ChannelForbiddenError(ChannelError):
         super().__init__(channel, "not permitted")
 
 
+class UnrecoverablePositionError(ChannelError):
+    """What followed the position is not, or not wholly, kept any more."""
+
+    def __init__(self, channel: str, offset: int, epoch: str) -> None:
+        super().__init__(channel, f"cannot resume after offset {offset} of epoch {epoch!r}")
+        self.offset, self.epoch = offset, epoch
+
+
 class BrokerError(GatewayError):
     """The broker could not do what was asked."""
 
 
 class BrokerUnavailableError(BrokerError):
     """The broker is away; the caller should say so and may try again."""
+
+
+class TooManyChannelsError(BrokerUnavailableError):
+    """The broker keeps as many channels as it may; idle ones must be forgotten first."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the broker keeps its {limit} channels")
+        self.limit = limit
 
 
 class UnsupportedByBrokerError(BrokerError):
@@ -68,6 +88,14 @@ class ConnectionIdError(GatewayError):
 
 class ConnectionGoneError(GatewayError):
     """The connection is not, or no longer, open anywhere."""
+
+
+class SubscriberGoneError(ConnectionGoneError):
+    """The connection ended, or left the channel, while it was joining; nothing of it remains."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(f"{channel}: the connection left while joining")
+        self.channel = channel
 
 
 class NotTextError(GatewayError):

@@ -4,6 +4,11 @@ A worker has one broker and talks to it through `channels.service` alone. What f
 protocol lives in `gateway.brokers`: memory (one process), hub (many workers, one machine),
 redis and nats (many machines). One contract suite runs over all of them.
 
+Calls about one channel take effect in the order in which they were made, also when several are
+under way. The broker remembers who of its worker has joined: when it comes back after having been
+away, or moves to another server, it joins them again itself, and calls `Receiver.on_gap` unless
+it can hand over everything that was missed, in order.
+
 Errors raised by every method that reaches out: `BrokerUnavailableError` when the broker is away
 (at once, never after a long wait: each call has a deadline), `UnsupportedByBrokerError` when
 `abilities` lacks what was asked.
@@ -55,7 +60,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a message: who was subscribed, where it stands in the stream.
+    """What became of a message: how many were subscribed, where it stands in the stream.
+
+    `position` is NOWHERE where the channel keeps no history.
 
     `repeated` is set when the idempotency key was seen before: nothing was published and the
     rest is the first receipt.
@@ -151,7 +158,10 @@ class Broker(Protocol):
         """
 
     async def leave(self, channel: str, member: Member) -> None:
-        """Take a subscriber away; one that was not there changes nothing."""
+        """Take a subscriber away; one that was not there changes nothing.
+
+        Never raises: while the broker is away it is remembered that the member has gone.
+        """
 
     async def history(
         self, channel: str, rules: ChannelRules, *, since: Position | None, limit: int | None

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 
 class Kind(StrEnum):
     """How a publication's bytes are handed on: as text, as a JSON value, or as binary."""
@@ -17,6 +19,8 @@ JSON_TYPE: Final = "application/json"
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
 BINARY_TYPE: Final = "application/octet-stream"
 
+_BINARY_FAMILIES: Final = ("image/", "audio/", "video/", "font/")
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -27,6 +31,10 @@ class Position:
 
     offset: int
     epoch: str
+
+
+NOWHERE: Final = Position(0, "")
+"""The position of every publication in a channel that keeps no history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +64,41 @@ class Publication:
     kind: Kind
     position: Position
     encoded: dict[object, bytes] = field(default_factory=dict, repr=False)
+
+
+def is_binary_type(content_type: str) -> bool:
+    """Whether a Content-Type announces bytes that are no text."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == BINARY_TYPE or media_type.startswith(_BINARY_FAMILIES)
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether the bytes may be sent as text."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def kind_of(data: bytes, content_type: str) -> Kind:
+    """How the bytes may safely be handed on, whatever their Content-Type claims.
+
+    What is not UTF-8 is binary, and what is called JSON without being it is text: a client's
+    frame is built around these bytes and must not be broken by them.
+    """
+    if is_binary_type(content_type) or not is_utf8(data):
+        return Kind.BINARY
+    if content_type.partition(";")[0].strip().lower() == JSON_TYPE and _is_json(data):
+        return Kind.JSON
+    return Kind.TEXT
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,412 @@
+"""Everybody's only door to the channels of this worker.
+
+Publishing, joining, leaving and asking all come through here: names and rules are checked, the
+broker is asked, and what the broker sends is delivered to the subscribers of this worker.
+Where the broker lives in this process, `publish` and `join` run to their end without giving up
+the event loop.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+from gateway.errors import (
+    BrokerUnavailableError,
+    ChannelError,
+    ChannelForbiddenError,
+    ChannelNotFoundError,
+    NotTextError,
+    SubscriberGoneError,
+)
+from gateway.tasks import TaskSet
+
+from .audience import Attempt, Audience
+from .broker import Broker, ChannelRules, ChannelState, Member, Page, Receipt
+from .policy import Authorization, Policies
+from .publication import (
+    NOWHERE,
+    Message,
+    Position,
+    Publication,
+    is_binary_type,
+    is_utf8,
+    kind_of,
+)
+from .resume import Joined, merge
+from .subscriber import Subscriber
+from .subscriptions import Subscriptions
+
+_JOIN_TRIES: Final = 5
+_NOT_LET_IN: Final = (ChannelError, SubscriberGoneError)
+"""Errors after which the broker holds nothing of a join, or has been told so."""
+_PAGE: Final = 500
+_UNDOING_TIMEOUT: Final = 5.0
+
+
+class Source(StrEnum):
+    """Who published; the label of `wsgate_publications_total`."""
+
+    API = "api"
+    PHP = "php"
+    CLIENT = "client"
+    REDIS = "redis"
+    POSTGRES = "postgres"
+
+
+class Authorizer(Protocol):
+    """Asks PHP whether a subscriber may join a channel."""
+
+    async def authorize(
+        self, subscriber: Subscriber, channel: str, authorization: Authorization
+    ) -> None:
+        """Return when it may; ChannelForbiddenError when not, or when PHP gave no answer."""
+
+
+class Feed(Protocol):
+    """Somewhere else that publishes: subscribed to on the first local subscriber of a channel."""
+
+    async def want(self, channel: str) -> None:
+        """Somebody is joining: from the return on nothing is missed. May be called again.
+
+        While the feed is away it returns, and `ChannelService.on_gap` tells what was missed.
+        A channel that is none of the feed's affair is ignored.
+        """
+
+    def unwant(self, channel: str) -> None:
+        """The last subscriber of this worker has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """What became of a message to many channels."""
+
+    channels: int
+    subscribers: int
+
+
+class ChannelService:
+    """The channels, as this worker's sessions, API and sources use them.
+
+    It is the broker's Receiver. Raises the errors of `gateway.errors`: ChannelNameError from
+    everything that takes a name, BrokerUnavailableError from everything that reaches out.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        policies: Policies | None = None,
+        *,
+        authorizer: Authorizer | None = None,
+        feeds: tuple[Feed, ...] = (),
+    ) -> None:
+        self.policies = policies or Policies()
+        """May be replaced at any time (reload); holds for whatever is done from then on."""
+        self.authorizer = authorizer
+        self.feeds = feeds
+        self.answer: Callable[[bytes], Awaitable[bytes]] | None = None
+        """Answers what other workers ask about connections held here."""
+        self.publications: Counter[Source] = Counter()
+        self.deliveries = 0
+        self._broker = broker
+        self._subscriptions = Subscriptions()
+        self._undoing = TaskSet()
+
+    # Life
+
+    @property
+    def ready(self) -> bool:
+        """Whether the broker can be reached."""
+        return self._broker.ready
+
+    @property
+    def node(self) -> str:
+        """The name of this worker's life; its connections' ids begin with it."""
+        return self._broker.node
+
+    @property
+    def subscriptions(self) -> int:
+        """How many subscriptions this worker holds."""
+        return self._subscriptions.count
+
+    @property
+    def channels(self) -> int:
+        """How many channels have subscribers in this worker."""
+        return len(self._subscriptions)
+
+    async def start(self) -> None:
+        """Connect the broker; where it is away, it goes on trying in the background."""
+        await self._broker.start(self)
+
+    async def stop(self) -> None:
+        """Leave in order. Idempotent."""
+        await self._undoing.join(_UNDOING_TIMEOUT)
+        await self._undoing.close()
+        await self._broker.stop()
+
+    # Publishing
+
+    async def publish(self, channel: str, message: Message, *, source: Source) -> Receipt:
+        """Publish; when it returns, the message is where subscribers will get it.
+
+        Raises ChannelNotFoundError for an explicit channel that is not open, NotTextError for a
+        text that is not UTF-8.
+        """
+        rules = self.policies.of(channel).rules
+        _check_text(channel, message)
+        receipt = await self._broker.publish(channel, message, rules)
+        if not receipt.repeated:
+            self.publications[source] += 1
+        return receipt
+
+    async def publish_all(self, match: str, message: Message, *, source: Source) -> Broadcast:
+        """Publish to every channel there is now whose name matches the pattern."""
+        _check_text(match, message)
+        channels = subscribers = 0
+        after: str | None = ""
+        while after is not None:
+            page, after = await self._broker.list(match, limit=_PAGE, after=after)
+            for state in page:
+                try:
+                    receipt = await self.publish(state.name, message, source=source)
+                except ChannelNotFoundError:
+                    continue  # closed since the page was read
+                channels += 1
+                subscribers += receipt.subscribers
+        return Broadcast(channels, subscribers)
+
+    def publish_here(self, channel: str, message: Message, *, source: Source) -> int:
+        """Deliver to the subscribers of this worker alone; how many there were.
+
+        For a feed that every worker hears for itself. Nothing is kept, nothing raised: text that
+        is not UTF-8 goes out as binary.
+        """
+        kind = kind_of(message.data, message.content_type)
+        self.publications[source] += 1
+        return self._pass_on(Publication(channel, message, kind, NOWHERE))
+
+    # Channels
+
+    def rules(self, channel: str) -> ChannelRules:
+        """What the configuration says of the channel."""
+        return self.policies.of(channel).rules
+
+    async def open(self, channel: str) -> bool:
+        """Open the channel until it is closed; True when it was not open before."""
+        return await self._broker.open(channel, self.rules(channel))
+
+    async def close(self, channel: str) -> bool:
+        """Close it, forget its history, tell its subscribers; False when there was none."""
+        self.policies.of(channel)
+        return await self._broker.close(channel)
+
+    async def state(self, channel: str) -> ChannelState | None:
+        """The channel as it stands, None when it does not exist."""
+        self.policies.of(channel)
+        return await self._broker.state(channel)
+
+    async def exists(self, channel: str) -> bool:
+        """Whether there is such a channel now."""
+        return await self.state(channel) is not None
+
+    async def list(
+        self, match: str, *, limit: int = 100, after: str = ""
+    ) -> tuple[tuple[ChannelState, ...], str | None]:
+        """Channels whose name matches the pattern, by name; and the cursor of the next page."""
+        return await self._broker.list(match, limit=limit, after=after)
+
+    async def history(
+        self, channel: str, *, since: Position | None = None, limit: int | None = None
+    ) -> Page:
+        """With `since`: what followed it, whole or not at all. Without: the newest `limit`."""
+        rules = self.rules(channel)
+        if not rules.keeps_history:
+            return Page((), NOWHERE, recovered=since is None)
+        return await self._broker.history(channel, rules, since=since, limit=limit)
+
+    async def presence(self, channel: str) -> tuple[Member, ...]:
+        """Who is there; nobody is shown where the channel's presence is off."""
+        if not self.rules(channel).presence:
+            return ()
+        return await self._broker.presence(channel)
+
+    # Joining and leaving
+
+    async def join(
+        self,
+        subscriber: Subscriber,
+        channel: str,
+        *,
+        since: Position | None = None,
+        authorize: bool = True,
+    ) -> Joined:
+        """Let the subscriber in; nothing published from the return on is missed.
+
+        What the result holds must be handed on before anything else is: await this directly, and
+        do not give up the event loop in between. Joining again is harmless, and with `since` it
+        answers what was missed before the first join, or in a gap.
+
+        Raises ChannelForbiddenError (PHP said no), ChannelNotFoundError, ChannelFullError,
+        SubscriberGoneError (it left meanwhile). After an error the subscriber is as it was.
+        """
+        policy = self.policies.of(channel)
+        audience, attempt = self._subscriptions.begin(channel, subscriber)
+        try:
+            if authorize and policy.authorization is not None:
+                await self._authorize(subscriber, channel, policy.authorization)
+            joined = await self._negotiate(attempt, channel, policy.rules, since)
+        except BaseException as error:
+            self._subscriptions.end(audience, attempt)
+            self._withdraw(audience, subscriber, refused=isinstance(error, _NOT_LET_IN))
+            raise
+        self._subscriptions.end(audience, attempt)
+        return self._admit(audience, subscriber, joined, since).without(subscriber.id)
+
+    async def leave(self, subscriber: Subscriber, channel: str) -> bool:
+        """Take the subscriber out, at once for this worker; False when it was not in.
+
+        A join that is under way ends with SubscriberGoneError.
+        """
+        audience = self._subscriptions.find(channel)
+        if audience is None or not self._subscriptions.remove(audience, subscriber):
+            return False
+        self._release(audience)
+        await self._broker.leave(channel, _member(subscriber))
+        return True
+
+    async def leave_all(self, subscriber: Subscriber) -> None:
+        """Take the subscriber out of everything, at once for this worker."""
+        subscriptions = self._subscriptions
+        audiences = {*subscriptions.of(subscriber), *subscriptions.joining(subscriber)}
+        for audience in audiences:
+            subscriptions.remove(audience, subscriber)
+            self._release(audience)
+        member = _member(subscriber)
+        if len(audiences) == 1:
+            await self._broker.leave(audiences.pop().channel, member)
+        elif audiences:
+            await asyncio.gather(*(self._broker.leave(each.channel, member) for each in audiences))
+
+    def joined(self, subscriber: Subscriber) -> tuple[str, ...]:
+        """The channels a subscriber is in, in the order of joining."""
+        return tuple(audience.channel for audience in self._subscriptions.of(subscriber))
+
+    async def _authorize(
+        self, subscriber: Subscriber, channel: str, authorization: Authorization
+    ) -> None:
+        if self.authorizer is None:
+            raise ChannelForbiddenError(channel)
+        await self.authorizer.authorize(subscriber, channel, authorization)
+
+    async def _negotiate(
+        self, attempt: Attempt, channel: str, rules: ChannelRules, since: Position | None
+    ) -> Joined:
+        """Ask the broker until its answers hold at the moment they are used."""
+        member = _member(attempt.subscriber)
+        for _ in range(_JOIN_TRIES):
+            attempt.restart()
+            for feed in self.feeds:
+                await feed.want(channel)
+            if attempt.abandoned:
+                raise SubscriberGoneError(channel)
+            position = await self._broker.join(channel, member, rules)
+            page = None
+            if since is not None and position.epoch:
+                page = await self._broker.history(channel, rules, since=since, limit=None)
+            if attempt.abandoned:
+                raise SubscriberGoneError(channel)
+            if not attempt.stale:
+                return merge(position, page, attempt.arrived(), since)
+        raise BrokerUnavailableError(f"{channel}: the channel broke {_JOIN_TRIES} times at a join")
+
+    def _admit(
+        self, audience: Audience, subscriber: Subscriber, joined: Joined, since: Position | None
+    ) -> Joined:
+        admitted = audience.admitted_at(subscriber)
+        if admitted is None:
+            audience.admit(subscriber, joined.position)
+            self._subscriptions.add(audience, subscriber)
+            return joined
+        here = audience.here(joined.position)
+        return Joined(here) if since is None else joined.until(admitted, here)
+
+    def _withdraw(self, audience: Audience, subscriber: Subscriber, *, refused: bool) -> None:
+        """A join failed: nothing of it may remain, unless another one of the same pair stands."""
+        if subscriber not in audience and audience not in self._subscriptions.joining(subscriber):
+            self._release(audience)
+            if not refused:
+                # The broker may have let it in before the answer was lost.
+                leaving = self._broker.leave(audience.channel, _member(subscriber))
+                self._undoing.spawn(leaving, name="undo a join")
+
+    def _release(self, audience: Audience) -> None:
+        if self._subscriptions.release(audience):
+            for feed in self.feeds:
+                feed.unwant(audience.channel)
+
+    # What the broker tells
+
+    def on_publication(self, publication: Publication) -> None:
+        """Deliver to every local subscriber of its channel."""
+        self._pass_on(publication)
+
+    def on_join(self, channel: str, member: Member) -> None:
+        """Tell the local members, but not the one who came."""
+        audience = self._subscriptions.find(channel)
+        for subscriber in audience.members() if audience is not None else ():
+            if subscriber.id != member.id:
+                subscriber.on_join(channel, member)
+
+    def on_leave(self, channel: str, member: Member) -> None:
+        """Tell the local members, but not the one who went."""
+        audience = self._subscriptions.find(channel)
+        for subscriber in audience.members() if audience is not None else ():
+            if subscriber.id != member.id:
+                subscriber.on_leave(channel, member)
+
+    def on_closed(self, channel: str) -> None:
+        """Take everybody out and tell them; joins that are under way begin again."""
+        audience = self._subscriptions.find(channel)
+        if audience is None:
+            return
+        members = self._subscriptions.dissolve(audience)
+        self._release(audience)
+        for subscriber in members:
+            subscriber.on_channel_closed(channel)
+
+    def on_gap(self, channel: str | None) -> None:
+        """Tell those in the channel (None: in any) that they may have missed something."""
+        if channel is None:
+            for audience in self._subscriptions.audiences():
+                audience.lose()
+            return
+        found = self._subscriptions.find(channel)
+        if found is not None:
+            found.lose()
+
+    async def on_question(self, question: bytes) -> bytes:
+        """Another worker asks about a connection held here."""
+        return await self.answer(question) if self.answer is not None else b""
+
+    async def ask(self, node: str, question: bytes) -> bytes:
+        """Put a question to another worker; NodeGoneError when there is none of that name."""
+        return await self._broker.ask(node, question)
+
+    def _pass_on(self, publication: Publication) -> int:
+        audience = self._subscriptions.find(publication.channel)
+        if audience is None:
+            return 0
+        count = audience.pass_on(publication)
+        self.deliveries += count
+        return count
+
+
+def _member(subscriber: Subscriber) -> Member:
+    return Member(subscriber.id, subscriber.user)
+
+
+def _check_text(channel: str, message: Message) -> None:
+    if not is_binary_type(message.content_type) and not is_utf8(message.data):
+        raise NotTextError(f"{channel}: a text message must be UTF-8")
