@@ -1,0 +1,322 @@
+"""One socket to php-fpm and the exchange it carries.
+
+The socket is watched with `loop.add_reader` instead of being given to a transport: a transport
+is not faster here, and it hides what the rule for sending again rests on (whether a send was
+accepted at all, whether the peer closed one side or both, whether it has read what we wrote).
+Decisions about other connections and other exchanges belong to the owner.
+"""
+
+import asyncio
+import contextlib
+import select
+import socket
+from collections.abc import Callable
+from enum import StrEnum
+from fcntl import ioctl
+from typing import Final, Protocol
+
+from .address import UnixAddress
+from .endpoint import Endpoint
+from .errors import Executed, FastCGIError, UpstreamDiedError, UpstreamOverloadedError
+from .exchange import Exchange
+from .protocol import ResponseReader
+from .response import Response
+from .slots import Slot, State
+
+# include/uapi/asm-generic/poll.h: 0x2000 on every Linux but sparc (0x0800), where Python's
+# select knows it too; Python has select.POLLRDHUP only where its C library does.
+POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0x2000)
+# include/uapi/asm-generic/ioctls.h: bytes in the send queue; for a unix socket those that the
+# peer has not read. A write is released as a whole, when its last byte has been read.
+_TIOCOUTQ: Final = 0x5411
+_NOTHING: Final = bytes(4)
+_CHUNK: Final = 65536
+_EMPTY: Final = memoryview(b"")
+# Overloaded applications are asked this often in all; a permission without proof is used once.
+_OVERLOADED_ATTEMPTS: Final = 3
+_IDEMPOTENT_ATTEMPTS: Final = 2
+
+
+class Retry(StrEnum):
+    """Why a request may be sent once more: the whole list of proofs, and one permission."""
+
+    # EOF, an error or data was there before anything was sent.
+    CHECKOUT = "checkout"
+    # The first send was refused, so the peer has not one byte.
+    BROKEN_PIPE = "broken_pipe"
+    # php-fpm had reached pm.max_requests: it discards what we send and waits for our close.
+    HALF_CLOSED = "half_closed"
+    # END_REQUEST said so, and nothing had been written.
+    OVERLOADED = "overloaded"
+    # No proof, but the route permits it.
+    IDEMPOTENT = "idempotent"
+
+
+class ReceiverError(FastCGIError):
+    """Our own receiver of the body raised; the event loop's handler was told what."""
+
+    def __init__(self) -> None:
+        super().__init__("the receiver of the body failed")
+
+
+class Owner(Protocol):
+    """Whom a connection tells what happened; it never decides about itself."""
+
+    def answered(self, connection: "Connection", response: Response, *, reusable: bool) -> None:
+        """The answer is complete. Unless `reusable`, the connection can only be closed."""
+
+    def broken(
+        self, connection: "Connection", error: FastCGIError | None, retry: Retry | None
+    ) -> None:
+        """It cannot go on; `error` concerns the exchange under way, None if there was none."""
+
+
+class Connection(Slot):
+    """An open, non-blocking socket and its place in the books.
+
+    The owner moves it from state to state; `exchange` is set exactly while it is busy. After
+    `close` it calls nobody any more.
+    """
+
+    __slots__ = (
+        "_discarded",
+        "_ending",
+        "_fd",
+        "_is_tcp",
+        "_loop",
+        "_max_response",
+        "_owner",
+        "_pending",
+        "_poll",
+        "_reader",
+        "_recv",
+        "_send",
+        "_sock",
+        "_used",
+        "exchange",
+        "keep",
+        "sent_at",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        endpoint: Endpoint,
+        owner: Owner,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        max_response: int,
+    ) -> None:
+        super().__init__(endpoint)
+        self.exchange: Exchange | None = None
+        self.keep = False
+        self.sent_at = 0.0
+        self._owner = owner
+        self._loop = loop
+        self._max_response = max_response
+        self._reader = ResponseReader(max_response=max_response)
+        self._is_tcp = not isinstance(endpoint.address, UnixAddress)
+        # What the kernel has not accepted yet.
+        self._pending = _EMPTY
+        # Whether it has answered before; whether our side ends after the last pending byte.
+        self._used = False
+        self._ending = False
+        self._discarded = 0
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._recv: Callable[[int], bytes] = sock.recv
+        self._send: Callable[[bytes | memoryview], int] = sock.send
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN | POLLRDHUP)
+        loop.add_reader(self._fd, self._on_readable)
+
+    @property
+    def settles(self) -> bool:
+        """Whether the kernel can tell when the application has read everything."""
+        return not self._is_tcp
+
+    @property
+    def used(self) -> bool:
+        """Whether it has carried an answer before."""
+        return self._used
+
+    @property
+    def bytes_seen(self) -> int:
+        """How much of the answer under way has come."""
+        return self._reader.bytes_seen
+
+    @property
+    def writing(self) -> bool:
+        """Whether a part of the request has not been accepted by the kernel yet."""
+        return bool(self._pending)
+
+    def is_clean(self) -> bool:
+        """Whether nothing has arrived on a connection where nothing is due: no EOF, no data."""
+        return not self._poll.poll(0)
+
+    def has_settled(self) -> bool:
+        """Whether the application has read all we sent, to the last record of the last request.
+
+        PHP never reads the empty STDIN record while a script runs, only when it comes back for
+        the next request. So this tells a child that is idle from one whose script goes on after
+        fastcgi_finish_request(), where END_REQUEST does not.
+        """
+        return ioctl(self._fd, _TIOCOUTQ, _NOTHING) == _NOTHING
+
+    def send(self, exchange: Exchange, data: bytes, now: float, *, keep: bool) -> bool:
+        """Begin `exchange`; False if the peer took nothing, and the connection is of no use."""
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return False
+        self._reader.start(self._on_body if exchange.stream else None)
+        self.exchange = exchange
+        self.keep = keep
+        self.sent_at = exchange.sent_at = now
+        exchange.expires_at = now + exchange.timeout
+        exchange.attempts += 1
+        if sent != len(data):
+            self._pending = memoryview(data)[sent:]
+            self._loop.add_writer(self._fd, self._on_writable)
+        if self._is_tcp:
+            self._acknowledge_at_once()
+        return True
+
+    def abandon(self) -> Exchange | None:
+        """Let go of the exchange, without ending the script: nothing can do that.
+
+        What is not written yet is still written, because PHP would execute a body cut short.
+        Then our side is closed, everything that comes is discarded, and the owner hears of the
+        end (`broken`) when php-fpm is through with the script and closes its side.
+        """
+        exchange, self.exchange = self.exchange, None
+        self._reader.close()
+        if self._pending:
+            self._ending = True
+        else:
+            self.end_writing()
+        return exchange
+
+    def end_writing(self) -> None:
+        """Close our side, whether or not all was written."""
+        self._stop_writing()
+        self._ending = True
+        with contextlib.suppress(OSError):  # the peer has gone; its EOF is about to be read
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the socket; nobody is called any more."""
+        self._reader.close()
+        self._stop_writing()
+        self._loop.remove_reader(self._fd)
+        self._sock.close()
+
+    def _on_body(self, chunk: bytes) -> None:
+        if self.exchange is not None:
+            self.exchange.on_body(chunk)
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._recv(_CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._on_end(half_closed=False)
+            return
+        if not data:
+            self._on_end(half_closed=self._is_half_closed())
+            return
+        if self._is_tcp:
+            self._acknowledge_at_once()
+        exchange = self.exchange
+        if exchange is None:
+            self._on_unasked(len(data))
+            return
+        try:
+            response = self._reader.feed(data)
+        except FastCGIError as error:
+            self._owner.broken(self, error, self._judge(exchange, error))
+            return
+        except Exception as error:  # noqa: BLE001 - on_body is foreign; others are still to be read
+            context = {"message": "Exchange.on_body raised", "exception": error}
+            self._loop.call_exception_handler(context)
+            self._owner.broken(self, ReceiverError(), None)
+            return
+        if response is not None:
+            # An answer that came before the request was out leaves a rest that nobody reads.
+            reusable = self.keep and self._reader.reusable and not self._pending
+            self._used = True
+            self._owner.answered(self, response, reusable=reusable)
+
+    def _on_unasked(self, size: int) -> None:
+        if self.state is State.DRAINING:
+            self._discarded += size
+            if self._discarded <= self._max_response:
+                return
+            # Closing makes PHP's next write fail, which ends a script that writes without end.
+        self._owner.broken(self, None, None)
+
+    def _on_end(self, *, half_closed: bool) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self._owner.broken(self, None, None)
+            return
+        try:
+            response = self._reader.feed_eof()
+        except FastCGIError as error:
+            retry = self._judge(exchange, error)
+            if half_closed and self._used and not self._is_tcp and not self._reader.bytes_seen:
+                error.executed = Executed.NEVER
+                retry = Retry.HALF_CLOSED
+            self._owner.broken(self, error, retry)
+            return
+        if response is not None:
+            self._owner.answered(self, response, reusable=False)
+
+    def _judge(self, exchange: Exchange, error: FastCGIError) -> Retry | None:
+        """Whether the exchange may be sent again, as far as the error tells."""
+        if isinstance(error, UpstreamOverloadedError):
+            proven = error.executed is Executed.NEVER
+            return Retry.OVERLOADED if proven and exchange.attempts < _OVERLOADED_ATTEMPTS else None
+        if isinstance(error, UpstreamDiedError) and not error.bytes_seen and exchange.idempotent:
+            return Retry.IDEMPOTENT if exchange.attempts < _IDEMPOTENT_ATTEMPTS else None
+        return None
+
+    def _is_half_closed(self) -> bool:
+        """POLLRDHUP without POLLHUP: php-fpm closed its writing side only.
+
+        It does that for a connection it will read no more requests from. A child that dies
+        closes both sides.
+        """
+        events = [event for _, event in self._poll.poll(0)]
+        return bool(events) and bool(events[0] & POLLRDHUP) and not events[0] & select.POLLHUP
+
+    def _on_writable(self) -> None:
+        try:
+            sent = self._send(self._pending)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            # The peer reads no more. It may have answered all the same: reading will tell.
+            self._stop_writing()
+            return
+        if sent < len(self._pending):
+            self._pending = self._pending[sent:]
+            return
+        self._stop_writing()
+        if self._ending:
+            self.end_writing()
+
+    def _stop_writing(self) -> None:
+        if self._pending:
+            self._pending = _EMPTY
+            self._loop.remove_writer(self._fd)
+
+    def _acknowledge_at_once(self) -> None:
+        """php-fpm leaves Nagle's algorithm on: without our ACK the rest of an answer waits 40 ms.
+
+        The kernel forgets the option after a while, so it is set again around every read.
+        """
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
