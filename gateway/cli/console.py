@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -44,6 +45,13 @@ class _ConnectionRefusedError(click.ClickException):
     """No connection; the message is one line."""
 
 
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
 @contextlib.asynccontextmanager
 async def connected(
     session: aiohttp.ClientSession, target: Target
@@ -60,7 +68,8 @@ async def connected(
     except TimeoutError:
         raise _ConnectionRefusedError(f"no answer in {_PATIENCE:.0f} s") from None
     except aiohttp.WSServerHandshakeError as exc:
-        raise _ConnectionRefusedError(f"refused: {exc.status} {exc.message}".strip()) from None
+        why = exc.message if exc.status == HTTPStatus.SWITCHING_PROTOCOLS else _phrase(exc.status)
+        raise _ConnectionRefusedError(f"refused: {exc.status} {why}".strip()) from None
     except aiohttp.ClientConnectorCertificateError as exc:
         raise _ConnectionRefusedError(f"the certificate is not trusted: {exc}") from None
     except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as exc:
@@ -265,7 +274,7 @@ def _duration(
         raise click.BadParameter(str(exc)) from exc
 
 
-@click.command()
+@click.command("console")
 @click.argument("url", callback=_url)
 @click.option(
     "--channel",
@@ -291,7 +300,7 @@ def _duration(
     metavar="'NAME: VALUE'",
     help="A header of the handshake; may be repeated.",
 )
-def console(
+def command(
     *,
     url: str,
     channels: tuple[str, ...],
