@@ -1,0 +1,70 @@
+"""One event on its way to PHP.
+
+The object is the FastCGI exchange itself, so an event costs one allocation; its receiver is the
+session (or whoever else asks PHP something) and hears exactly one answer.
+"""
+
+from typing import Protocol
+
+from fastcgi import Exchange, FastCGIError, Response
+
+from .target import Target
+
+
+class Asker(Protocol):
+    """Whoever asked PHP; called from the event loop, exactly once for each invocation."""
+
+    @property
+    def id(self) -> str:
+        """The connection that the question is about, for the log."""
+
+    def on_answer(self, invocation: "Invocation", response: Response) -> None:
+        """PHP has answered, with whatever status."""
+
+    def on_no_answer(self, invocation: "Invocation", error: FastCGIError) -> None:
+        """PHP has not answered and will not."""
+
+
+class Invocation(Exchange):
+    """One event, its target and who asked.
+
+    `tag` is the asker's own: what it needs to know again when the answer comes. `ticket` holds
+    the place in the line of `serialize_by`, where the target's route has one.
+    """
+
+    __slots__ = ("answer", "asker", "message_id", "tag", "target", "ticket")
+
+    def __init__(
+        self,
+        target: Target,
+        blocks: tuple[bytes, ...],
+        body: bytes,
+        asker: Asker,
+        *,
+        message_id: int = 0,
+        tag: object = None,
+    ) -> None:
+        super().__init__(
+            (target.block, *blocks),
+            body,
+            timeout=target.timeout,
+            script=target.script,
+            idempotent=target.idempotent,
+        )
+        self.target = target
+        self.asker = asker
+        self.message_id = message_id
+        self.tag = tag
+        self.ticket: object = None
+        # Where replies are kept in order, the answer waits here for the ones before it.
+        self.answer: Response | FastCGIError | None = None
+
+    def on_response(self, response: Response) -> None:
+        """Count, log what PHP wrote to STDERR, and hand the response on."""
+        self.target.answered(self, response)
+        self.asker.on_answer(self, response)
+
+    def on_failure(self, error: FastCGIError) -> None:
+        """Count, log, and hand the failure on."""
+        self.target.failed(self, error)
+        self.asker.on_no_answer(self, error)

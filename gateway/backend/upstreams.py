@@ -1,0 +1,91 @@
+"""The php-fpm pools of the configuration, by name, with their numbers."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from fastcgi import FastCGIError, Limits, Pool, PoolError, RequestTimeoutError, parse_address
+from gateway.config.upstreams import Upstream as Settings
+from gateway.metrics import Counter, Histogram, Metrics
+
+if TYPE_CHECKING:
+    from .invocation import Invocation
+
+_HUNDREDS: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+class Upstream:
+    """One pool, its settings, and what is counted of its requests."""
+
+    def __init__(self, name: str, settings: Settings, pool: Pool, metrics: Metrics) -> None:
+        self.name = name
+        self.settings = settings
+        self.pool = pool
+        self._metrics = metrics
+        self._waits = metrics.fastcgi_queue_wait_seconds.labelled(name)
+        self._durations: dict[tuple[str, str], Histogram] = {}
+        self._errors: dict[str, Counter] = {}
+
+    def observe(self, route: str, invocation: "Invocation", status: int) -> None:
+        """Count an answer: how long it waited in the queue and how long PHP took."""
+        now = self.pool.now()
+        self._waits.observe(invocation.sent_at - invocation.queued_at)
+        self._duration(route, _HUNDREDS[status // 100 - 1]).observe(now - invocation.sent_at)
+
+    def observe_failure(self, route: str, invocation: "Invocation", error: FastCGIError) -> None:
+        """Count a failure; its duration counts only where PHP was asked."""
+        kind = type(error).__name__.removesuffix("Error")
+        counter = self._errors.get(kind)
+        if counter is None:
+            counter = self._metrics.fastcgi_errors_total.labelled(self.name, kind)
+            self._errors[kind] = counter
+        counter.value += 1
+        if invocation.sent_at and not isinstance(error, PoolError):
+            outcome = "timeout" if isinstance(error, RequestTimeoutError) else "error"
+            self._duration(route, outcome).observe(self.pool.now() - invocation.sent_at)
+
+    def _duration(self, route: str, outcome: str) -> Histogram:
+        key = (route, outcome)
+        histogram = self._durations.get(key)
+        if histogram is None:
+            histogram = self._metrics.fastcgi_request_duration_seconds.labelled(
+                self.name, route, outcome
+            )
+            self._durations[key] = histogram
+        return histogram
+
+
+class Upstreams:
+    """All pools of one configuration; made at start and at reload, drained when replaced."""
+
+    def __init__(self, settings: dict[str, Settings], metrics: Metrics) -> None:
+        self._upstreams = {
+            name: Upstream(name, upstream, _pool(upstream), metrics)
+            for name, upstream in settings.items()
+        }
+
+    def __getitem__(self, name: str) -> Upstream:
+        return self._upstreams[name]
+
+    def __iter__(self) -> Iterator[Upstream]:
+        return iter(self._upstreams.values())
+
+    async def close(self, within: float) -> None:
+        """Let what is running end, at most `within` seconds, then close every connection."""
+        for upstream in self:
+            await upstream.pool.drain(within)
+            await upstream.pool.close()
+
+
+def _pool(settings: Settings) -> Pool:
+    limits = Limits(
+        max_connections=settings.max_connections,
+        keepalive=settings.keepalive,
+        keepalive_max_body=settings.keepalive_max_body,
+        idle_timeout=settings.idle_timeout,
+        connect_timeout=settings.connect_timeout,
+        queue_size=settings.queue_size,
+        queue_timeout=settings.queue_timeout,
+        retry_for=settings.retry_for,
+        max_response=settings.max_response,
+    )
+    return Pool([parse_address(str(address)) for address in settings.address], limits)

@@ -1,0 +1,168 @@
+"""Who a connection is: its id, its user, and what PHP hears of it with every event.
+
+What the handshake brought is encoded once. What replies change (cookies, meta, user) stands in a
+block of its own that is encoded anew when, rarely, it changes.
+"""
+
+import secrets
+from typing import Final
+
+from fastcgi import params
+from gateway.backend import cookies, environ
+from gateway.errors import ReplyError
+
+from .client import Handshake
+
+NODE_LENGTH: Final = 8
+_RANDOM_BYTES: Final = 18  # 144 bits, 24 characters
+ID_LENGTH: Final = NODE_LENGTH + 24
+
+_META_LIMIT: Final = 8 * 1024
+
+
+def new_node() -> str:
+    """A name for this worker's life: random, URL-safe, says nothing about the machine."""
+    return secrets.token_urlsafe(6)
+
+
+def new_id(node: str) -> str:
+    """An id for one connection; its first characters tell which worker holds it."""
+    return node + secrets.token_urlsafe(_RANDOM_BYTES)
+
+
+class Identity:
+    """A connection's id, user, cookies and meta, with the params they become.
+
+    `serial_key` is the value by which `serialize_by` lines connections up, or empty.
+    """
+
+    __slots__ = (
+        "_cookie",
+        "_meta",
+        "_serial_cookie",
+        "block",
+        "claims",
+        "expires_at",
+        "id",
+        "serial_key",
+        "state_block",
+        "user",
+    )
+
+    def __init__(
+        self,
+        connection_id: str,
+        *,
+        block: bytes,
+        cookie: str = "",
+        user: str = "",
+        claims: str = "",
+        expires_at: float | None = None,
+        serial_cookie: str = "",
+    ) -> None:
+        self.id = connection_id
+        self.block = block
+        self.user = user
+        self.claims = claims
+        self.expires_at = expires_at
+        self._cookie = cookie
+        self._meta: dict[str, str] | None = None
+        self._serial_cookie = serial_cookie
+        self._refresh()
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """What PHP stored on the connection."""
+        return dict(self._meta or {})
+
+    def remember_cookies(self, lines: tuple[str, ...], now: float) -> None:
+        """Take over the Set-Cookie lines of a reply; `now` is Unix time."""
+        self._cookie = cookies.remember(self._cookie, lines, now)
+        self._refresh()
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Store a value for PHP; an empty one is forgotten. ReplyError past 8 KiB in all."""
+        key = name.upper().replace("-", "_")
+        if not key.replace("_", "").isalnum() or not key.isascii():
+            raise ReplyError(f"meta {name[:64]!r}: a name has letters, digits and hyphens")
+        if "\0" in value:
+            raise ReplyError(f"meta {name}: the value holds a NUL")
+        meta = self.meta
+        meta.pop(key, None)
+        if value:
+            meta[key] = value
+        size = sum(len(name) + len(text.encode()) for name, text in meta.items())
+        if size > _META_LIMIT:
+            raise ReplyError(f"meta of one connection has {size} bytes, limit {_META_LIMIT}")
+        self._meta = meta or None
+        self._refresh()
+
+    def set_user(self, user: str) -> None:
+        """PHP says who this is."""
+        self.user = user
+        self._refresh()
+
+    def _refresh(self) -> None:
+        pairs = [(f"WS_META_{name}", value) for name, value in (self._meta or {}).items()]
+        if self._cookie:
+            pairs.append(("HTTP_COOKIE", self._cookie))
+        if self.user:
+            pairs.append(("WS_USER", self.user))
+        if self.claims:
+            pairs.append(("WS_CLAIMS", self.claims))
+        self.state_block = params.encode(pairs)
+        self.serial_key = _value_of(self._cookie, self._serial_cookie)
+
+
+def _value_of(cookie: str, name: str) -> str:
+    if not name:
+        return ""
+    for part in cookie.split(";"):
+        key, _, value = part.strip().partition("=")
+        if key == name:
+            return value
+    return ""
+
+
+def connection_block(
+    handshake: Handshake,
+    *,
+    connection_id: str,
+    connected_at_ms: int,
+    variables: dict[str, str],
+    subprotocol: str,
+    push_url: str,
+) -> bytes:
+    """The params of a connection that never change, encoded.
+
+    Raises environ.HeaderError for a header that must not reach PHP, and LocalProtocolError when
+    a value is too large for FastCGI.
+    """
+    target = handshake.path + (f"?{handshake.query}" if handshake.query else "")
+    pairs = [
+        ("QUERY_STRING", handshake.query),
+        ("REQUEST_URI", target),
+        ("REQUEST_SCHEME", handshake.scheme),
+        ("SERVER_PROTOCOL", f"HTTP/{handshake.http_version}"),
+        ("SERVER_NAME", _host(handshake.header("host")) or handshake.server),
+        ("SERVER_ADDR", handshake.server),
+        ("SERVER_PORT", str(handshake.server_port)),
+        ("REMOTE_ADDR", handshake.remote),
+        ("REMOTE_PORT", str(handshake.remote_port)),
+        ("WS_CONNECTION_ID", connection_id),
+        ("WS_CONNECTED_AT", str(connected_at_ms)),
+        ("WS_SUBPROTOCOL", subprotocol),
+        ("WS_PUSH_URL", push_url),
+    ]
+    if handshake.scheme == "https":
+        pairs.append(("HTTPS", "on"))
+    pairs += [(f"WS_PATH_{name.upper()}", value) for name, value in variables.items()]
+    pairs += environ.http_headers(handshake.headers)
+    return params.encode(pairs)
+
+
+def _host(value: str) -> str:
+    """The Host header without its port."""
+    if value.startswith("["):
+        return value.partition("]")[0].lstrip("[")
+    return value.partition(":")[0]

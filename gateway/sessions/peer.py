@@ -1,0 +1,56 @@
+"""A session as its own parts see it: wires, effects, commands, routes.
+
+The session is put together from these parts, so they cannot import it; this is what they use.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.channels.subscriber import Subscriber
+from gateway.codes import Failure
+
+from .identity import Identity
+
+if TYPE_CHECKING:
+    from .commands import Commands
+    from .route import Route
+    from .services import Services
+    from .wire import Wire
+
+
+class Peer(Subscriber, Protocol):
+    """See `session.Session`, which documents the members."""
+
+    __slots__ = ()
+
+    identity: Identity
+    route: "Route"
+    services: "Services"
+    wire: "Wire"
+    message_id: int
+    publish_to: str | None
+
+    @property
+    def open(self) -> bool:
+        """Whether the client can be sent something."""
+
+    @property
+    def commands(self) -> "Commands":
+        """What the client asks for besides PHP."""
+
+    def ask(self, payload: bytes, *, text: bool, tag: object) -> None:
+        """Hand a message to PHP."""
+
+    def publish_frame(self, channel: str, payload: bytes, *, text: bool) -> None:
+        """Hand a frame to a channel."""
+
+    def send(self, payload: bytes, *, text: bool) -> None:
+        """One message to the client."""
+
+    def fail(self, failure: Failure, tag: object, message_id: int, detail: str = "") -> None:
+        """An error frame."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye."""
+
+    def on_idle(self) -> None:
+        """Everything that the client sent is concluded."""

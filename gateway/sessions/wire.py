@@ -1,0 +1,75 @@
+"""What a client's messages mean and how it is answered: the protocol above the frames.
+
+Two of them: `raw`, where frames are PHP's business, and `json` (wsgate.v1.json), where one object
+a frame names what is asked. A wire has no state; what a connection needs to be answered travels
+as the message's `tag`.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from gateway.channels.broker import Member
+from gateway.channels.publication import Publication
+from gateway.codes import Failure
+
+from .client import Client
+from .peer import Peer
+
+
+class Wire(Protocol):
+    """See the module's docstring. Nothing here waits."""
+
+    @property
+    def subprotocol(self) -> str:
+        """What is chosen at the handshake for it, or an empty string."""
+
+    def receive(self, session: Peer, payload: bytes, *, text: bool) -> None:
+        """Do what the message asks for."""
+
+    def reply(
+        self, session: Peer, body: bytes, content_type: str, *, text: bool, tag: object
+    ) -> None:
+        """PHP's reply to a message, or an effect that sends one; ReplyError when it cannot be."""
+
+    def failure(
+        self, session: Peer, failure: Failure, tag: object, message_id: int, detail: str
+    ) -> None:
+        """What stands in the place of a reply that will not come."""
+
+    def push(self, session: Peer, payload: bytes, content_type: str) -> None:
+        """A message to this connection alone that nobody has asked for."""
+
+    def publication(self, client: Client, publication: Publication) -> bytes:
+        """The publication as encoded for this kind of client, made once for all of them."""
+
+    def joined(self, session: Peer, channel: str, member: Member) -> None:
+        """Somebody came to a channel with presence."""
+
+    def left(self, session: Peer, channel: str, member: Member) -> None:
+        """Somebody went."""
+
+    def gap(self, session: Peer, channel: str) -> None:
+        """Publications of the channel may have been missed."""
+
+    def connected(self, session: Peer) -> None:
+        """The first thing a client hears."""
+
+
+def error_object(failure: Failure, message_id: int, detail: str) -> dict[str, object]:
+    """The `error` of an error frame; `detail` is shown only where the log level is debug."""
+    error: dict[str, object] = {
+        "code": failure.status,
+        "type": failure.type,
+        "message": failure.message,
+    }
+    if message_id:
+        error["message_id"] = message_id
+    if detail:
+        error["detail"] = detail
+    return error
+
+
+def goodbye(code: int, reason: str, *, clean: bool) -> bytes:
+    """The body of the `disconnect` event."""
+    return msgspec.json.encode({"code": code, "reason": reason, "clean": clean})
