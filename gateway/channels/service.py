@@ -24,7 +24,7 @@ from gateway.errors import (
 from gateway.tasks import TaskSet
 
 from .audience import Attempt, Audience
-from .broker import Broker, ChannelRules, ChannelState, Member, Page, Receipt
+from .broker import Abilities, Broker, ChannelRules, ChannelState, Member, Page, Receipt
 from .policy import Authorization, Policies
 from .publication import (
     NOWHERE,
@@ -125,6 +125,11 @@ class ChannelService:
     def node(self) -> str:
         """The name of this worker's life; its connections' ids begin with it."""
         return self._broker.node
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the broker can do."""
+        return self._broker.abilities
 
     @property
     def subscriptions(self) -> int:
