@@ -17,8 +17,16 @@ from typing import Final, Protocol
 
 from .address import UnixAddress
 from .endpoint import Endpoint
-from .errors import Executed, FastCGIError, UpstreamDiedError, UpstreamOverloadedError
+from .errors import (
+    Executed,
+    FastCGIError,
+    RequestTimeoutError,
+    UpstreamDiedError,
+    UpstreamOverloadedError,
+    WriteTimeoutError,
+)
 from .exchange import Exchange
+from .limits import Limits
 from .protocol import ResponseReader
 from .response import Response
 from .slots import Slot, State
@@ -62,7 +70,9 @@ class ReceiverError(FastCGIError):
 class Owner(Protocol):
     """Whom a connection tells what happened; it never decides about itself."""
 
-    def answered(self, connection: "Connection", response: Response, *, reusable: bool) -> None:
+    def answered(
+        self, connection: "Connection", exchange: Exchange, response: Response, *, reusable: bool
+    ) -> None:
         """The answer is complete. Unless `reusable`, the connection can only be closed."""
 
     def broken(
@@ -131,24 +141,9 @@ class Connection(Slot):
         loop.add_reader(self._fd, self._on_readable)
 
     @property
-    def settles(self) -> bool:
-        """Whether the kernel can tell when the application has read everything."""
-        return not self._is_tcp
-
-    @property
     def used(self) -> bool:
         """Whether it has carried an answer before."""
         return self._used
-
-    @property
-    def bytes_seen(self) -> int:
-        """How much of the answer under way has come."""
-        return self._reader.bytes_seen
-
-    @property
-    def writing(self) -> bool:
-        """Whether a part of the request has not been accepted by the kernel yet."""
-        return bool(self._pending)
 
     def is_clean(self) -> bool:
         """Whether nothing has arrived on a connection where nothing is due: no EOF, no data."""
@@ -159,9 +154,10 @@ class Connection(Slot):
 
         PHP never reads the empty STDIN record while a script runs, only when it comes back for
         the next request. So this tells a child that is idle from one whose script goes on after
-        fastcgi_finish_request(), where END_REQUEST does not.
+        fastcgi_finish_request(), where END_REQUEST does not. TCP acknowledges what nobody has
+        read, so there the answer is always yes.
         """
-        return ioctl(self._fd, _TIOCOUTQ, _NOTHING) == _NOTHING
+        return self._is_tcp or ioctl(self._fd, _TIOCOUTQ, _NOTHING) == _NOTHING
 
     def send(self, exchange: Exchange, data: bytes, now: float, *, keep: bool) -> bool:
         """Begin `exchange`; False if the peer took nothing, and the connection is of no use."""
@@ -184,20 +180,35 @@ class Connection(Slot):
             self._acknowledge_at_once()
         return True
 
-    def abandon(self) -> Exchange | None:
+    def overdue(self, now: float, limits: Limits) -> FastCGIError | None:
+        """The deadline that has passed, None while all are kept."""
+        elapsed = now - self.sent_at
+        if self._pending and elapsed >= limits.write_timeout:
+            return WriteTimeoutError(limits.write_timeout)
+        exchange = self.exchange
+        if exchange is None:
+            return None
+        if now >= exchange.expires_at:
+            late = WriteTimeoutError if self._pending else RequestTimeoutError
+            return late(exchange.timeout)
+        first_byte = limits.first_byte_timeout
+        if first_byte is not None and elapsed >= first_byte and not self._reader.bytes_seen:
+            return RequestTimeoutError(first_byte)
+        return None
+
+    def abandon(self) -> None:
         """Let go of the exchange, without ending the script: nothing can do that.
 
         What is not written yet is still written, because PHP would execute a body cut short.
         Then our side is closed, everything that comes is discarded, and the owner hears of the
         end (`broken`) when php-fpm is through with the script and closes its side.
         """
-        exchange, self.exchange = self.exchange, None
+        self.exchange = None
         self._reader.close()
         if self._pending:
             self._ending = True
         else:
             self.end_writing()
-        return exchange
 
     def end_writing(self) -> None:
         """Close our side, whether or not all was written."""
@@ -248,7 +259,7 @@ class Connection(Slot):
             # An answer that came before the request was out leaves a rest that nobody reads.
             reusable = self.keep and self._reader.reusable and not self._pending
             self._used = True
-            self._owner.answered(self, response, reusable=reusable)
+            self._owner.answered(self, exchange, response, reusable=reusable)
 
     def _on_unasked(self, size: int) -> None:
         if self.state is State.DRAINING:
@@ -273,7 +284,7 @@ class Connection(Slot):
             self._owner.broken(self, error, retry)
             return
         if response is not None:
-            self._owner.answered(self, response, reusable=False)
+            self._owner.answered(self, exchange, response, reusable=False)
 
     def _judge(self, exchange: Exchange, error: FastCGIError) -> Retry | None:
         """Whether the exchange may be sent again, as far as the error tells."""

@@ -1,9 +1,9 @@
 """The connections to one application, and everybody who waits for one.
 
 The path of a request is synchronous: `submit` takes an idle connection and sends, the socket's
-event feeds the reader, the connection goes to whoever waits first, the exchange gets its answer.
+event feeds the reader, the exchange gets its answer, the connection goes to whoever waits first.
 No task, future or timer belongs to a request; one ticking timer keeps all deadlines, and only
-while there is something to keep. The books are right again before any foreign code is called.
+while there is something to keep. The books are right whenever foreign code is called.
 
 Metrics need no hooks: an exchange carries when it was queued and sent, `statistics` has the rest.
 """
@@ -14,49 +14,47 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from enum import IntEnum, auto
+from enum import Enum
 from typing import Final
 
-from .address import Address, UnixAddress
-from .connecting import connect_unix, open_socket
+from .address import Address
+from .awaited import AwaitedExchange
 from .connection import Connection, Retry
 from .endpoint import Endpoint
 from .errors import (
-    ConnectError,
     Executed,
     FastCGIError,
     LocalProtocolError,
     PoolClosedError,
     QueueFullError,
     QueueTimeoutError,
-    RequestTimeoutError,
     UpstreamUnavailableError,
-    WriteTimeoutError,
 )
 from .exchange import Exchange
 from .limits import Limits, PoolStatistics
+from .opener import AddressObserver, Opener, observe_nothing
 from .records import encode_request
 from .response import Response
 from .slots import Slots, State
 
 _TICK: Final = 0.05
-# How often a settling connection is looked at while somebody waits.
+# While somebody waits, a connection that has just answered is looked at again in every turn of
+# the loop, one that takes longer every millisecond.
+_SETTLE_SOON: Final = 0.0001
 _SETTLE_PAUSE: Final = 0.001
 
-AddressObserver = Callable[[Address, ConnectError | None], None]
 
-
-class _Phase(IntEnum):
-    OPEN = auto()
-    DRAINING = auto()
-    CLOSED = auto()
+class _Phase(Enum):
+    OPEN = "open"
+    DRAINING = "draining"
+    CLOSED = "closed"
 
 
 class Pool:
-    """All connections to the addresses of one application.
+    """All connections to the addresses of one application; belongs to one event loop.
 
-    Belongs to one event loop. `on_address` hears when an address stops being reachable (with the
-    error) and when it is reachable again (None); it must neither raise nor call the pool.
+    `on_address` hears when an address stops being reachable (with the error) and when it is
+    reachable again (None); it must neither raise nor call the pool.
     """
 
     def __init__(
@@ -67,13 +65,11 @@ class Pool:
         loop: asyncio.AbstractEventLoop | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
-        on_address: AddressObserver | None = None,
+        on_address: AddressObserver = observe_nothing,
     ) -> None:
         self.limits = limits
         self._loop = loop or asyncio.get_running_loop()
         self._clock = clock
-        self._jitter = jitter
-        self._on_address = on_address
         self._slots: Slots[Connection, Exchange] = Slots(
             addresses,
             limit=limits.max_connections,
@@ -82,13 +78,21 @@ class Pool:
             idle_timeout=limits.idle_timeout,
             retry_for=limits.retry_for,
         )
+        self._opener = Opener(
+            self._on_opened,
+            self._pump_now,
+            on_address,
+            loop=self._loop,
+            connect_timeout=limits.connect_timeout,
+            clock=clock,
+            jitter=jitter,
+        )
         self._phase = _Phase.OPEN
         self._connections: set[Connection] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.TimerHandle | None = None
-        self._settler: asyncio.TimerHandle | None = None
-        self._emptied: asyncio.Event = asyncio.Event()
-        self._retries: Counter[Retry] = Counter()
+        self._settler: asyncio.Handle | None = None
+        self._emptied = asyncio.Event()
+        self._retries: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._sent = 0
         self._answered = 0
@@ -114,7 +118,8 @@ class Pool:
             except QueueFullError:
                 self._errors[QueueFullError.__name__] += 1
                 raise
-        if slots.waiting:
+        # With every connection busy there is nothing to find.
+        if slots.waiting and (slots.opened < slots.limit or slots.settling):
             self._pump(now)
         if self._ticker is None:
             self._ticker = self._loop.call_later(_TICK, self._tick)
@@ -125,15 +130,15 @@ class Pool:
         One that waits leaves the queue unexecuted. One that was sent is executed to its end, and
         its connection counts until then.
         """
-        if self._slots.withdraw(exchange):
-            self._look_whether_empty()
-            return True
-        for connection in self._connections:
-            if connection.exchange is exchange:
-                self._drain(connection, self._clock())
-                self._look_whether_empty()
-                return True
-        return False
+        found = self._slots.withdraw(exchange)
+        if not found:
+            for connection in self._connections:
+                if connection.exchange is exchange:
+                    self._abandon(connection, self._clock())
+                    found = True
+                    break
+        self._look_whether_empty()
+        return found
 
     async def request(
         self,
@@ -148,16 +153,20 @@ class Pool:
 
         Cancelling has the meaning of `cancel`.
         """
-        exchange = _AwaitedExchange(
-            params, body, timeout=timeout, script=script, idempotent=idempotent
+        exchange = AwaitedExchange(
+            params,
+            body,
+            timeout=timeout,
+            script=script,
+            idempotent=idempotent,
+            future=self._loop.create_future(),
         )
-        exchange.future = self._loop.create_future()
         self.submit(exchange)
         try:
             return await exchange.future
-        except asyncio.CancelledError:
-            self.cancel(exchange)
-            raise
+        finally:
+            if exchange.future.cancelled():
+                self.cancel(exchange)
 
     def set_limit(self, limit: int) -> None:
         """Allow so many connections from now on; idle ones beyond it close, busy ones finish."""
@@ -165,10 +174,9 @@ class Pool:
         now = self._clock()
         for connection in self._slots.surplus(now):
             self._close(connection, now)
-        if self._phase is not _Phase.CLOSED:
-            self._pump(now)
+        self._pump(now)
 
-    async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - running out is an answer here
+    async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - running out is an answer
         """Take no more, let everybody who is here be answered, then close.
 
         False if that took longer than `timeout` and `close` had to fail the rest.
@@ -176,11 +184,13 @@ class Pool:
         if self._phase is _Phase.OPEN:
             self._phase = _Phase.DRAINING
         now = self._clock()
-        for connection in [c for c in self._connections if c.exchange is None]:
-            self._close(connection, now)
+        if not self._slots.waiting:
+            for connection in [c for c in self._connections if c.exchange is None]:
+                self._close(connection, now)
         self._look_whether_empty()
         try:
-            await asyncio.wait_for(self._emptied.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._emptied.wait()
         except TimeoutError:
             return False
         finally:
@@ -191,23 +201,19 @@ class Pool:
         """End everything now: who waits or is being answered fails with PoolClosedError."""
         self._phase = _Phase.CLOSED
         now = self._clock()
-        for exchange in list(self._slots.waiting):
-            self._slots.withdraw(exchange)
-            self._fail(exchange, PoolClosedError())
+        while self._slots.waiting:
+            self._fail(self._slots.waiting.popitem(last=False)[0], PoolClosedError())
         for connection in list(self._connections):
-            exchange_under_way, connection.exchange = connection.exchange, None
+            exchange, connection.exchange = connection.exchange, None
             self._close(connection, now)
-            if exchange_under_way is not None:
+            if exchange is not None:
                 error = PoolClosedError()
                 error.executed = Executed.MAYBE
-                self._fail(exchange_under_way, error)
+                self._fail(exchange, error)
         for timer in (self._ticker, self._settler):
             if timer is not None:
                 timer.cancel()
-        self._ticker = self._settler = None
-        for task in self._connecting:
-            task.cancel()
-        await asyncio.gather(*self._connecting, return_exceptions=True)
+        await self._opener.close()
         self._emptied.set()
         # The callbacks of those who failed were only scheduled.
         await asyncio.sleep(0)
@@ -227,34 +233,45 @@ class Pool:
             sent=self._sent,
             answered=self._answered,
             connects=self._connects,
-            retries={str(reason): count for reason, count in self._retries.items()},
+            retries=dict(self._retries),
             errors=dict(self._errors),
             away=tuple(str(e.address) for e in slots.endpoints if e.error is not None),
         )
 
     # -- for connections ---------------------------------------------------------------------
 
-    def answered(self, connection: Connection, response: Response, *, reusable: bool) -> None:
-        """Give the connection back, hand the answer over, then see who is next."""
-        now = self._clock()
+    def answered(
+        self, connection: Connection, exchange: Exchange, response: Response, *, reusable: bool
+    ) -> None:
+        """Hand the answer over, then the connection to whoever waits first.
+
+        In this order: by the time the answer is delivered php-fpm has mostly had the 10 us it
+        needs to come back for the next request, which `has_settled` proves.
+        """
         slots = self._slots
-        exchange, connection.exchange = connection.exchange, None
         self._answered += 1
-        useful = self._phase is _Phase.OPEN or slots.waiting
-        if reusable and useful and slots.opened <= slots.limit:
-            slots.release(connection, now, settle=connection.settles)
-        else:
+        connection.exchange = None
+        slots.returning += 1
+        try:
+            exchange.on_response(response)
+        except Exception as error:  # noqa: BLE001 - foreign code; others are still to be served
+            context = {"message": "Exchange.on_response raised", "exception": error}
+            self._loop.call_exception_handler(context)
+        slots.returning -= 1
+        now = self._clock()
+        waiting = slots.waiting
+        if not reusable or slots.opened > slots.limit:
             self._close(connection, now)
-        if exchange is not None:
-            try:
-                exchange.on_response(response)
-            except Exception as error:  # noqa: BLE001 - foreign code; others are still to be served
-                self._report("Exchange.on_response raised", error)
-        # By now php-fpm has had the few microseconds it needs to come back for the next request.
-        if connection.state is State.SETTLING and connection.has_settled():
-            slots.settled(connection, now)
-        if slots.waiting:
-            self._pump(now, just_proven=connection)
+        elif not connection.has_settled():
+            slots.release(connection, now)
+        elif waiting:
+            self._serve(connection, waiting.popitem(last=False)[0], now, proven=True)
+            if connection.exchange is not None:
+                return
+        else:
+            slots.park(connection, now)
+        if waiting:
+            self._pump(now)
         if self._phase is not _Phase.OPEN:
             self._look_whether_empty()
 
@@ -269,37 +286,48 @@ class Pool:
             if retry is None:
                 self._fail(exchange, error)
             else:
-                self._retries[retry] += 1
+                self._retries[retry.value] += 1
                 self._slots.requeue(exchange)
         self._pump(now)
         self._look_whether_empty()
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _pump(self, now: float, just_proven: Connection | None = None) -> None:
+    def _pump(self, now: float) -> None:
         """Serve those who wait, as far as connections are free or may be opened."""
         slots = self._slots
-        for connection in [c for c in slots.settling if c is not just_proven and c.has_settled()]:
-            slots.settled(connection, now)
+        if slots.settling:
+            for connection in [c for c in slots.settling if c.has_settled()]:
+                slots.settled(connection, now)
         while slots.waiting:
             taken = slots.take(now)
-            if taken is None:
-                endpoint = slots.wanted(now)
-                if endpoint is None:
-                    break
-                self._open(endpoint, now)
-            else:
-                exchange, _ = slots.waiting.popitem(last=False)
-                self._serve(taken, exchange, now, proven=taken is just_proven)
+            if taken is not None:
+                self._serve(taken, slots.waiting.popitem(last=False)[0], now)
+                continue
+            endpoint = slots.wanted(now)
+            if endpoint is None:
+                break
+            slots.begin_connect(endpoint)
+            self._opener.open(endpoint)
         if slots.waiting:
             error = slots.outage(now)
             if error is not None:
-                for exchange in list(slots.waiting):
-                    slots.withdraw(exchange)
+                while slots.waiting:
                     # An exception of its own for each: they collect tracebacks.
-                    self._fail(exchange, type(error)(error.address, error.reason))
+                    own = type(error)(error.address, error.reason)
+                    self._fail(slots.waiting.popitem(last=False)[0], own)
             elif slots.settling and self._settler is None:
-                self._settler = self._loop.call_later(_SETTLE_PAUSE, self._look_at_settling)
+                self._look_later(now)
+
+    def _look_later(self, now: float) -> None:
+        if now - self._slots.settling[-1].since < _SETTLE_SOON:
+            self._settler = self._loop.call_soon(self._look_at_settling)
+        else:
+            self._settler = self._loop.call_later(_SETTLE_PAUSE, self._look_at_settling)
+
+    def _look_at_settling(self) -> None:
+        self._settler = None
+        self._pump_now()
 
     def _serve(
         self, connection: Connection, exchange: Exchange, now: float, *, proven: bool = False
@@ -309,11 +337,12 @@ class Pool:
             self._return(connection, exchange, Retry.CHECKOUT, now)
             return
         limits = self.limits
-        keep = limits.keepalive and len(exchange.body) <= limits.keepalive_max_body
+        body = exchange.body
+        keep = limits.keepalive and len(body) <= limits.keepalive_max_body
         try:
-            data = encode_request(exchange.params, exchange.body, keep=keep)
+            data = encode_request(exchange.params, body, keep=keep)
         except LocalProtocolError as error:
-            self._slots.release(connection, now, settle=False)
+            self._slots.park(connection, now)
             self._fail(exchange, error)
             return
         if connection.send(exchange, data, now, keep=keep):
@@ -324,71 +353,36 @@ class Pool:
     def _return(
         self, connection: Connection, exchange: Exchange, reason: Retry, now: float
     ) -> None:
-        self._retries[reason] += 1
+        self._retries[reason.value] += 1
         self._slots.requeue(exchange)
         if not connection.used:
             # A peer that accepts and closes must not keep us in a loop.
             address = str(connection.endpoint.address)
             error = UpstreamUnavailableError(address, "it closes new connections")
-            self._note_failure(connection.endpoint, error, started=now)
+            self._opener.note_failure(connection.endpoint, error, started=now)
         self._close(connection, now)
 
-    def _open(self, endpoint: Endpoint, now: float) -> None:
-        self._slots.begin_connect(endpoint)
-        if isinstance(endpoint.address, UnixAddress):
-            try:
-                sock = connect_unix(endpoint.address)
-            except ConnectError as error:
-                self._on_connect_failure(endpoint, error, started=now)
-                return
-            if sock is not None:
-                self._on_connected(endpoint, sock)
-                return
-        task = self._loop.create_task(self._connect(endpoint, now))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    async def _connect(self, endpoint: Endpoint, started: float) -> None:
-        try:
-            sock = await open_socket(endpoint.address, self.limits.connect_timeout)
-        except ConnectError as error:
-            self._on_connect_failure(endpoint, error, started=started)
-        except asyncio.CancelledError:
+    def _on_opened(self, endpoint: Endpoint, sock: socket.socket | None) -> None:
+        now = self._clock()
+        if sock is None:
             self._slots.cancel_connect(endpoint)
-            raise
         else:
-            self._on_connected(endpoint, sock)
+            self._connects += 1
+            connection = Connection(
+                sock, endpoint, self, loop=self._loop, max_response=self.limits.max_response
+            )
+            self._connections.add(connection)
+            self._slots.connected(connection, now)
+
+    def _pump_now(self) -> None:
         self._pump(self._clock())
-
-    def _on_connected(self, endpoint: Endpoint, sock: socket.socket) -> None:
-        connection = Connection(
-            sock, endpoint, self, loop=self._loop, max_response=self.limits.max_response
-        )
-        self._connections.add(connection)
-        self._connects += 1
-        was_away = endpoint.error is not None
-        self._slots.connected(connection, self._clock())
-        if was_away and self._on_address is not None:
-            self._on_address(endpoint.address, None)
-
-    def _on_connect_failure(
-        self, endpoint: Endpoint, error: ConnectError, *, started: float
-    ) -> None:
-        self._slots.cancel_connect(endpoint)
-        self._note_failure(endpoint, error, started=started)
-
-    def _note_failure(self, endpoint: Endpoint, error: ConnectError, *, started: float) -> None:
-        was_away = endpoint.error is not None
-        endpoint.failed(error, started=started, now=self._clock(), jitter=self._jitter())
-        if not was_away and self._on_address is not None:
-            self._on_address(endpoint.address, error)
 
     def _close(self, connection: Connection, now: float) -> None:
         connection.close()
         self._connections.discard(connection)
         self._slots.close(connection, now)
 
-    def _drain(self, connection: Connection, now: float) -> None:
+    def _abandon(self, connection: Connection, now: float) -> None:
         self._slots.drain(connection, now)
         connection.abandon()
 
@@ -413,49 +407,18 @@ class Pool:
             self._ticker = self._loop.call_later(_TICK, self._tick)
 
     def _check_deadlines(self, connection: Connection, now: float) -> None:
-        elapsed = now - connection.sent_at
-        if connection.writing and elapsed >= self.limits.write_timeout:
-            self._give_up(connection, WriteTimeoutError(self.limits.write_timeout), now)
-            # The application would wait for the rest for ever.
-            connection.end_writing()
-        elif (exchange := connection.exchange) is not None:
-            first_byte = self.limits.first_byte_timeout
-            if now >= exchange.expires_at:
-                self._give_up(connection, RequestTimeoutError(exchange.timeout), now)
-            elif first_byte is not None and elapsed >= first_byte and not connection.bytes_seen:
-                self._give_up(connection, RequestTimeoutError(first_byte), now)
-
-    def _give_up(self, connection: Connection, error: FastCGIError, now: float) -> None:
+        error = connection.overdue(now, self.limits)
+        if error is None:
+            return
         exchange = connection.exchange
         if exchange is not None:
-            self._drain(connection, now)
+            self._abandon(connection, now)
             self._fail(exchange, error)
-
-    def _look_at_settling(self) -> None:
-        self._settler = None
-        self._pump(self._clock())
+        # If a part is still unwritten, the application would wait for it for ever.
+        connection.end_writing()
 
     def _look_whether_empty(self) -> None:
         slots = self._slots
         if self._phase is _Phase.OPEN or slots.waiting or slots.counts[State.BUSY]:
             return
         self._emptied.set()
-
-    def _report(self, message: str, error: Exception) -> None:
-        self._loop.call_exception_handler({"message": message, "exception": error})
-
-
-class _AwaitedExchange(Exchange):
-    """An exchange whose end is awaited."""
-
-    __slots__ = ("future",)
-
-    future: asyncio.Future[Response]
-
-    def on_response(self, response: Response) -> None:
-        if not self.future.done():
-            self.future.set_result(response)
-
-    def on_failure(self, error: FastCGIError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)

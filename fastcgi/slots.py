@@ -94,6 +94,8 @@ class Slots(Generic[SlotT, WaiterT]):
         self.counts = [0] * len(State)
         # Every connection that has not ended, and those being opened.
         self.opened = 0
+        # Busy ones whose answer is being delivered, about to be free.
+        self.returning = 0
         self.idle: dict[Endpoint, list[SlotT]] = {endpoint: [] for endpoint in self.endpoints}
         self.settling: list[SlotT] = []
         # Ordered by queued_at; withdrawal from the middle is O(1), unlike in a deque.
@@ -176,7 +178,7 @@ class Slots(Generic[SlotT, WaiterT]):
         """The address where another connection should be opened now, None if nowhere."""
         if self.opened >= self.limit:
             return None
-        expected = self.counts[State.CONNECTING]
+        expected = self.counts[State.CONNECTING] + self.returning
         if self.settling:
             expected += sum(now - slot.since < SETTLE_GRACE for slot in self.settling)
         if len(self.waiting) <= expected:
@@ -223,8 +225,7 @@ class Slots(Generic[SlotT, WaiterT]):
     def connected(self, slot: SlotT, now: float) -> None:
         """It is open, and idle until somebody takes it."""
         slot.endpoint.connecting -= 1
-        slot.endpoint.succeeded()
-        self._park(slot, now)
+        self.park(slot, now)
 
     def cancel_connect(self, endpoint: Endpoint) -> None:
         """The attempt is over without a connection."""
@@ -233,18 +234,20 @@ class Slots(Generic[SlotT, WaiterT]):
         endpoint.opened -= 1
         endpoint.connecting -= 1
 
-    def release(self, slot: SlotT, now: float, *, settle: bool) -> None:
-        """Its answer is complete; with `settle` it is not idle before `settled`."""
-        if settle:
-            self._move(slot, State.SETTLING, now)
-            self.settling.append(slot)
-        else:
-            self._park(slot, now)
+    def release(self, slot: SlotT, now: float) -> None:
+        """Its answer is complete, but it is not idle before `settled`."""
+        self._move(slot, State.SETTLING, now)
+        self.settling.append(slot)
 
     def settled(self, slot: SlotT, now: float) -> None:
         """The application reads from it again."""
         self.settling.remove(slot)
-        self._park(slot, now)
+        self.park(slot, now)
+
+    def park(self, slot: SlotT, now: float) -> None:
+        """It is idle from now on."""
+        self._move(slot, State.IDLE, now)
+        self.idle[slot.endpoint].append(slot)
 
     def drain(self, slot: SlotT, now: float) -> None:
         """Nobody wants its answer, but it counts until its end is seen."""
@@ -272,10 +275,6 @@ class Slots(Generic[SlotT, WaiterT]):
                 if now - slot.since >= self.idle_timeout or len(found) < over:
                     found.append(slot)
         return found
-
-    def _park(self, slot: SlotT, now: float) -> None:
-        self._move(slot, State.IDLE, now)
-        self.idle[slot.endpoint].append(slot)
 
     def _move(self, slot: SlotT, state: State, now: float) -> None:
         before = slot.state
