@@ -1,0 +1,24 @@
+"""Handshakes per second, and the CPU of one."""
+
+from collections.abc import Iterator
+
+from benchmarks.measures.base import Bench, Case, Measure, Meter, numbers
+from benchmarks.peers import Peer
+
+_COUNT = 4000
+
+
+class Handshakes(Measure):
+    """Sockets that open and vanish, 32 at a time; PHP hears nothing of them."""
+
+    name = "handshakes"
+    title = "Handshakes"
+    peers = ("wsgate", "nginx_lua", "node", "bare")
+
+    def take(self, bench: Bench, peer: Peer) -> Iterator[Case]:
+        count = bench.scale.count(_COUNT)
+        with bench.running(peer) as running:
+            bench.generator.handshakes(f"{running.url}/echo", count // 4)
+            meter = Meter(running)
+            answer = bench.generator.handshakes(f"{running.url}/echo", count)
+            yield "handshakes", {**numbers(answer), **meter.per(count)}

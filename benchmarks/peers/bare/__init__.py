@@ -1,0 +1,1 @@
+"""The bare loop that wsgate is compared with."""
