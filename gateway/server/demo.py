@@ -105,7 +105,7 @@ def content_security_policy(page: str) -> str:
 
 def page_file(root: Path, name: str) -> Path | None:
     """The file below `root` that a page may ask for; a folder when its slash is missing."""
-    if any(part.startswith(".") for part in name.split("/")):
+    if "\0" in name or any(part.startswith(".") for part in name.split("/")):
         return None
     file = (root / name).resolve()
     if not file.is_relative_to(root):

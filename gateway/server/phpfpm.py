@@ -112,7 +112,7 @@ class PrivatePhpFpm:
 
     PHP runs as the owner of `document_root`: as root (in a container, say, or with sudo) it has
     that person's rights, otherwise the caller's. `on_line` gets every line php-fpm and the
-    scripts write to stderr, from a thread; `on_exit` is called there once if the master ends
+    scripts write to stderr, from a thread; `on_exit` is called from a thread if the master ends
     by itself. Use it as a context manager; leaving it waits `patience` seconds before killing.
     """
 
@@ -137,7 +137,7 @@ class PrivatePhpFpm:
         self._last_lines: deque[str] = deque(maxlen=5)
         self._stopping = False
         self._process: subprocess.Popen[bytes] | None = None
-        self._reader: threading.Thread | None = None
+        self._threads: tuple[threading.Thread, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -165,11 +165,10 @@ class PrivatePhpFpm:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(self._patience)
             # Also after a clean end: a master that was killed leaves its children to serve on.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_group(process.pid)
             process.wait()
-            if self._reader is not None:
-                self._reader.join(self._patience)
+            for thread in self._threads:
+                thread.join(self._patience)
             if process.stderr is not None:
                 process.stderr.close()
             self._process = None
@@ -206,9 +205,14 @@ class PrivatePhpFpm:
             start_new_session=True,
             preexec_fn=_die_with_parent(),  # noqa: PLW1509 - it makes one prctl call, no more
         )
-        self._reader = threading.Thread(target=self._read, name="php-fpm stderr", daemon=True)
-        self._reader.start()
-        self._wait_until_it_listens(self._process)
+        process = self._process
+        self._threads = (
+            threading.Thread(target=self._read, name="php-fpm stderr", daemon=True),
+            threading.Thread(target=self._watch, args=(process,), name="php-fpm", daemon=True),
+        )
+        for thread in self._threads:
+            thread.start()
+        self._wait_until_it_listens(process)
 
     def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + 10
@@ -219,8 +223,7 @@ class PrivatePhpFpm:
                 probe.connect(str(self.socket))
                 return
             time.sleep(0.01)
-        if self._reader is not None:
-            self._reader.join(0.5)
+        self._threads[0].join(0.5)
         said = "; ".join(self._last_lines) or "it said nothing"
         raise PhpFpmError(f"php-fpm did not start: {said}")
 
@@ -233,11 +236,13 @@ class PrivatePhpFpm:
             if line:
                 self._last_lines.append(line)
                 self._on_line(line)
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        # The end of stderr would not tell: children outlive a master that was killed, hold its
+        # stderr open, and would go on serving unseen.
         status = process.wait()
         if not self._stopping:
-            # Children outlive a master that was killed, and would go on serving unseen.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_group(process.pid)
             self._on_exit(status)
 
 
@@ -248,6 +253,11 @@ def _temporary_folder() -> Path:
             return folder
         folder.rmdir()
     raise PhpFpmError("no temporary folder with a path short enough for a unix socket")
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _user_name(uid: int) -> str:
