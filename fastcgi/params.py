@@ -32,7 +32,8 @@ def encode(pairs: Iterable[tuple[bytes | str, bytes | str]]) -> bytes:
     for given_name, given_value in pairs:
         name = given_name if isinstance(given_name, bytes) else _to_bytes(given_name)
         value = given_value if isinstance(given_value, bytes) else _to_bytes(given_value)
-        if b"\0" in name or b"\0" in value:
+        # A number is looked for ten times faster than a bytes object of length one.
+        if 0 in name or 0 in value:
             raise LocalProtocolError("a parameter contains NUL")
         name_size, value_size = len(name), len(value)
         if name_size <= _SHORT_MAX and value_size <= _SHORT_MAX:

@@ -62,6 +62,8 @@ _END_RECORD_SIZE: Final = HEADER_SIZE + END_REQUEST_SIZE
 _USUAL_MINIMUM: Final = HEADER_SIZE + _END_RECORD_SIZE
 _read_sizes: Final = Struct(">HB").unpack_from
 _SIZES_OFFSET: Final = 4
+# What a named tuple's own constructor calls, without the layer that fills in defaults.
+_new: Final = tuple.__new__
 _BLANK_LINE: Final = b"\r\n\r\n"
 
 _IDLE: Final = State.IDLE
@@ -171,9 +173,8 @@ class ResponseReader:
                     if content_length < 0:
                         self.bytes_seen = total
                         self._state = _IDLE
-                        return Response(
-                            status, headers, b"" if bodiless else data[blank + 4 : stop]
-                        )
+                        body = b"" if bodiless else data[blank + 4 : stop]
+                        return _new(Response, (status, headers, body, b"", 0, 0))
         return self._feed(data)
 
     def feed_eof(self) -> Response | None:
