@@ -60,6 +60,9 @@ QUEUE_FULL: Final = Failure(
 UNAVAILABLE: Final = Failure(
     503, "upstream_unavailable", "the application is not available", CloseCode(1013)
 )
+BROKER_AWAY: Final = Failure(
+    503, "upstream_unavailable", "channels are not available, try again later", CloseCode(1013)
+)
 TIMEOUT: Final = Failure(
     504, "upstream_timeout", "the application did not answer in time", CloseCode(1011)
 )
@@ -84,7 +87,7 @@ _FAILURES: Final[dict[type[BaseException], Failure]] = {
     errors.ConnectionGoneError: GONE,
     errors.NotTextError: UNPROCESSABLE,
     errors.MessageError: BAD_REQUEST,
-    errors.BrokerUnavailableError: UNAVAILABLE,
+    errors.BrokerUnavailableError: BROKER_AWAY,
     errors.NodeGoneError: GONE,
     errors.UnsupportedByBrokerError: BAD_REQUEST,
     TimeoutError: TIMEOUT,
