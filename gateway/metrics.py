@@ -10,10 +10,11 @@ therefore read in one process only. Labels come from the configuration or from f
 from a client; nothing here waits.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -23,6 +24,8 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+
+from fastcgi.limits import PoolStatistics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -112,26 +115,6 @@ class Family(Generic[_SeriesT]):
         return [[list(values), series.export()] for values, series in self._series.items()]
 
 
-class PoolNumbers(Protocol):
-    """What a pool's books say at one moment."""
-
-    @property
-    def active(self) -> int:
-        """Connections with a request on them."""
-
-    @property
-    def idle(self) -> int:
-        """Connections kept open without a request."""
-
-    @property
-    def connecting(self) -> int:
-        """Connections being opened."""
-
-    @property
-    def waiting(self) -> int:
-        """Requests in the queue."""
-
-
 class Metrics:
     """Every metric of one process, by its name without the prefix."""
 
@@ -150,7 +133,7 @@ class Metrics:
         self.fastcgi_request_duration_seconds = Family(
             Histogram,
             "fastcgi_request_duration_seconds",
-            "From sending a request to php-fpm to the last byte of its answer.",
+            "Until answered.",
             "upstream route outcome",
         )
         self.fastcgi_in_flight = Family(
@@ -191,6 +174,7 @@ class Metrics:
             Counter, "worker_restarts_total", "Workers that had to be replaced."
         )
         self.build_info = Family(Gauge, "build_info", "Always 1; says the version.", "version")
+        self._pools: dict[str, Callable[[], PoolStatistics]] = {}
         self.build_info.labelled(version).read = lambda: 1
         for bare in (self.deliveries_total, self.slow_consumers_total, self.worker_restarts_total):
             bare.labelled()
@@ -203,25 +187,39 @@ class Metrics:
         """Count the end of a connection; codes that a client may choose share a label."""
         self.closes_total.labelled(close_label(code)).value += 1
 
-    def watch_pool(self, upstream: str, numbers: Callable[[], PoolNumbers]) -> None:
+    def watch_pool(self, upstream: str, statistics: Callable[[], PoolStatistics]) -> None:
         """Read an upstream's pool at every scrape, in place of one watched before."""
-        self.fastcgi_in_flight.labelled(upstream).read = lambda: numbers().active
-        self.fastcgi_queue_length.labelled(upstream).read = lambda: numbers().waiting
-        states = self.fastcgi_connections
-        states.labelled(upstream, "active").read = lambda: numbers().active
-        states.labelled(upstream, "idle").read = lambda: numbers().idle
-        states.labelled(upstream, "connecting").read = lambda: numbers().connecting
+        self._pools[upstream] = statistics
 
     def forget_pool(self, upstream: str) -> None:
         """Stop reading the pool of an upstream that has left the configuration."""
-        self.fastcgi_in_flight.forget(upstream)
-        self.fastcgi_queue_length.forget(upstream)
-        for state in ("active", "idle", "connecting"):
-            self.fastcgi_connections.forget(upstream, state)
+        self._pools.pop(upstream, None)
 
     def export(self) -> Snapshot:
         """Every number of this process."""
-        return {family.name: family.export() for family in self.families()}
+        own = {family.name: family.export() for family in self.families()}
+        pools = (_pool(upstream, read()) for upstream, read in self._pools.items())
+        return merge([own, *pools])
+
+
+_RUNNING: Final = ("busy", "settling", "draining")
+
+
+def _pool(upstream: str, books: PoolStatistics) -> Snapshot:
+    states = ("idle", "connecting", *_RUNNING)
+    errors = ((_word(name), count) for name, count in books.errors.items())
+    return {
+        "wsgate_fastcgi_in_flight": [[[upstream], sum(getattr(books, s) for s in _RUNNING)]],
+        "wsgate_fastcgi_queue_length": [[[upstream], books.waiting]],
+        "wsgate_fastcgi_connections": [[[upstream, s], getattr(books, s)] for s in states],
+        "wsgate_fastcgi_retries_total": [[[upstream, s], n] for s, n in books.retries.items()],
+        "wsgate_fastcgi_errors_total": [[[upstream, s], n] for s, n in errors],
+    }
+
+
+def _word(error: str) -> str:
+    """The label of an error class: QueueFullError is queue_full."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", error.removesuffix("Error")).lower()
 
 
 _OWN_CLOSES: Final = frozenset({*range(1000, 1016), 4401, 4403, 4409, 4410})
@@ -248,10 +246,8 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
             series = merged.setdefault(name, {})
             for labels, value in rows:
                 key = tuple(labels)
-                if key not in series or name == _SAME_EVERYWHERE:
-                    series[key] = value
-                else:
-                    series[key] = _add(series[key], value)
+                same = key not in series or name == _SAME_EVERYWHERE
+                series[key] = value if same else _add(series[key], value)
     return {
         name: [[list(labels), value] for labels, value in series.items()]
         for name, series in merged.items()

@@ -1,9 +1,9 @@
 import json
-from dataclasses import dataclass
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fastcgi.limits import PoolStatistics
 from gateway.metrics import SECONDS, Histogram, Metrics, close_label, merge, render
 
 NAMES = {
@@ -30,12 +30,18 @@ NAMES = {
 }
 
 
-@dataclass
-class Books:
-    active: int = 3
-    idle: int = 1
-    connecting: int = 0
-    waiting: int = 7
+def books(**counts: int) -> PoolStatistics:
+    numbers = dict.fromkeys(
+        ("limit", "idle", "busy", "settling", "draining", "connecting", "waiting"), 0
+    )
+    numbers |= dict.fromkeys(("sent", "answered", "connects"), 0) | counts
+    return PoolStatistics(
+        **numbers,
+        oldest_wait=0.0,
+        retries={"half_closed": 2},
+        errors={"QueueFullError": 5, "UpstreamDiedError": 1},
+        away=(),
+    )
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -110,13 +116,16 @@ def test_a_histogram_keeps_no_more_than_its_buckets() -> None:
 
 def test_a_pool_is_watched_until_it_is_forgotten() -> None:
     metrics = Metrics("1.0")
-    books = Books()
-    metrics.watch_pool("app", lambda: books)
-    books.waiting = 9
+    moments = iter([books(), books(busy=2, settling=1, idle=1, waiting=9)])
+    metrics.watch_pool("app", lambda: next(moments))
+    assert samples(metrics)["wsgate_fastcgi_queue_length", ("app",)] == 0
     seen = samples(metrics)
     assert seen["wsgate_fastcgi_in_flight", ("app",)] == 3
     assert seen["wsgate_fastcgi_queue_length", ("app",)] == 9
     assert seen["wsgate_fastcgi_connections", ("idle", "app")] == 1
+    assert seen["wsgate_fastcgi_retries_total", ("half_closed", "app")] == 2
+    assert seen["wsgate_fastcgi_errors_total", ("queue_full", "app")] == 5
+    assert seen["wsgate_fastcgi_errors_total", ("upstream_died", "app")] == 1
 
     metrics.forget_pool("app")
     assert not [labels for _, labels in samples(metrics) if "app" in labels]

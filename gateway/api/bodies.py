@@ -1,0 +1,72 @@
+"""What callers send: a bounded body, a message in it, a few parameters."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from gateway.channels.publication import TEXT_TYPE, Message, is_binary_type, is_utf8
+
+from .services import services_of
+
+_SECONDS: Final = 30.0
+_MAX_HEADER: Final = 255
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The whole body; 413 when it is larger than `internal.max_body`, 408 when it dawdles."""
+    limit = services_of(request).max_body
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise web.HTTPUnsupportedMediaType(text="compressed bodies are not taken")
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_SECONDS):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError as exc:
+        raise web.HTTPRequestTimeout(text=f"the body took longer than {_SECONDS:g} s") from exc
+    return bytes(body)
+
+
+def _too_large(limit: int) -> web.HTTPException:
+    return web.HTTPRequestEntityTooLarge(limit, text=f"at most {limit} bytes are taken")
+
+
+async def read_message(request: web.Request) -> Message:
+    """The body as a message: its Content-Type, `Idempotency-Key`, `?exclude=CONNECTION`."""
+    content_type = short_header(request, "Content-Type") or TEXT_TYPE
+    if content_type.lower().startswith("multipart/"):
+        raise web.HTTPUnsupportedMediaType(
+            text="a message is sent as the body itself, not as a form"
+        )
+    key = short_header(request, "Idempotency-Key")
+    data = await read_body(request)
+    if not is_binary_type(content_type) and not is_utf8(data):
+        raise web.HTTPUnprocessableEntity(
+            text="text must be UTF-8; send binary data as application/octet-stream"
+        )
+    return Message(data, content_type, exclude=request.query.get("exclude", ""), key=key)
+
+
+def short_header(request: web.Request, name: str) -> str:
+    """A header that is kept with the message, so it must be short and plain."""
+    value = request.headers.get(name, "").strip()
+    if len(value) > _MAX_HEADER or not value.isascii() or not value.isprintable():
+        raise web.HTTPBadRequest(text=f"{name}: at most {_MAX_HEADER} visible ASCII characters")
+    return value
+
+
+def number_of(request: web.Request, name: str, *, least: int, most: int) -> int | None:
+    """A whole number from the query; None when it is not given."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) <= len(str(most)):
+        number = int(text)
+        if least <= number <= most:
+            return number
+    raise web.HTTPBadRequest(text=f"{name}: expected a number from {least} to {most}")

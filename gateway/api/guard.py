@@ -1,0 +1,82 @@
+"""Who may call: whoever knows the key; no page of another site; health probes always."""
+
+import base64
+import binascii
+import hmac
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from .services import services_of
+
+_OPEN: Final = frozenset({"/health/live", "/health/ready"})
+# A browser cannot send a Bearer key by itself, but asks for a password and sends that with the
+# page's own requests. Only for reading: a password the browser adds is no proof of intent.
+_PAGES: Final = frozenset({"/", "/status"})
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let the request through or refuse it, before anything of it is read."""
+    if request.rel_url.raw_path in _OPEN:
+        return await handler(request)
+    key = services_of(request).api_key
+    if key:
+        _demand_key(request, key)
+    elif not _is_addressed_to_this_machine(request):
+        raise web.HTTPForbidden(text="without a key only 127.0.0.1 and localhost are answered")
+    if not _is_from_here(request):
+        raise web.HTTPForbidden(text="pages of other sites may not call the API")
+    return await handler(request)
+
+
+def _demand_key(request: web.Request, key: str) -> None:
+    page = request.rel_url.raw_path in _PAGES and request.method in {"GET", "HEAD"}
+    shown = _shown_key(request, password=page)
+    # Compared as bytes: compare_digest refuses text that is not ASCII.
+    if not hmac.compare_digest(shown.encode(errors="surrogateescape"), key.encode()):
+        challenge = 'Basic realm="wsgate", charset="UTF-8"' if page else 'Bearer realm="wsgate"'
+        raise web.HTTPUnauthorized(
+            text="a valid key is needed", headers={"WWW-Authenticate": challenge}
+        )
+
+
+def _shown_key(request: web.Request, *, password: bool) -> str:
+    if "X-API-Key" in request.headers:
+        return request.headers["X-API-Key"]
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic" and password:
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, ValueError):
+            return ""
+    return ""
+
+
+def _is_from_here(request: web.Request) -> bool:
+    """Whether no browser says that a page of another origin makes the call."""
+    origin = request.headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
+
+
+def _is_addressed_to_this_machine(request: web.Request) -> bool:
+    """Whether the Host names this machine, when it is TCP that carries the request.
+
+    A page may have its own name resolve to 127.0.0.1 and would then be of the same origin as
+    the API; its Host header still has that name.
+    """
+    if not isinstance(request.transport and request.transport.get_extra_info("peername"), tuple):
+        return True
+    host = urlsplit(f"//{request.host}").hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
