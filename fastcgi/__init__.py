@@ -4,6 +4,7 @@ This much needs no I/O: requests as bytes (`params`, `records`), responses from 
 `response`), the application's side for tests and tools (`responder`), and the error tree.
 """
 
+from .address import Address, parse_address
 from .errors import (
     AddressForbiddenError,
     ConnectError,
@@ -27,18 +28,23 @@ from .errors import (
     WriteTimeoutError,
 )
 from .exchange import Exchange
+from .limits import Limits
+from .pool import Pool
 from .protocol import ResponseReader
 from .response import Response
 
 __all__ = [
+    "Address",
     "AddressForbiddenError",
     "ConnectError",
     "DeadlineError",
     "Exchange",
     "Executed",
     "FastCGIError",
+    "Limits",
     "LocalProtocolError",
     "MalformedResponseError",
+    "Pool",
     "PoolClosedError",
     "PoolError",
     "QueueFullError",
@@ -54,4 +60,5 @@ __all__ = [
     "UpstreamRefusedError",
     "UpstreamUnavailableError",
     "WriteTimeoutError",
+    "parse_address",
 ]

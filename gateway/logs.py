@@ -7,12 +7,15 @@ is written, because some of them (PHP's STDERR, header names) come from outside.
 import logging
 import re
 import sys
+import time
 from collections.abc import MutableMapping
 from typing import Any, Final
 
 import structlog
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+_PER_SECOND: Final = 10
 
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -68,3 +71,34 @@ def configure(level: str, style: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(threshold, logging.WARNING) if threshold > logging.DEBUG else threshold)
+
+
+class Throttle:
+    """At most ten lines a second for one cause, however many a client or a script provokes.
+
+    One instance stands beside each call that outsiders can trigger; the line that gets through
+    after a pause says how many were left out.
+    """
+
+    __slots__ = ("_count", "_second", "suppressed")
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._count = 0
+        self.suppressed = 0
+
+    def allows(self) -> bool:
+        """Whether this line may be written."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._count = second, 0
+        self._count += 1
+        if self._count > _PER_SECOND:
+            self.suppressed += 1
+            return False
+        return True
+
+    def taken(self) -> dict[str, int]:
+        """The field that tells how many lines were left out, and none where none were."""
+        count, self.suppressed = self.suppressed, 0
+        return {"suppressed": count} if count else {}

@@ -1,5 +1,7 @@
 """The php-fpm pools of the configuration, by name, with their numbers."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +29,7 @@ class Upstream:
 
     def observe(self, route: str, invocation: "Invocation", status: int) -> None:
         """Count an answer: how long it waited in the queue and how long PHP took."""
-        now = self.pool.now()
+        now = time.monotonic()
         self._waits.observe(invocation.sent_at - invocation.queued_at)
         self._duration(route, _HUNDREDS[status // 100 - 1]).observe(now - invocation.sent_at)
 
@@ -41,7 +43,12 @@ class Upstream:
         counter.value += 1
         if invocation.sent_at and not isinstance(error, PoolError):
             outcome = "timeout" if isinstance(error, RequestTimeoutError) else "error"
-            self._duration(route, outcome).observe(self.pool.now() - invocation.sent_at)
+            self._duration(route, outcome).observe(time.monotonic() - invocation.sent_at)
+
+    async def close(self, within: float) -> None:
+        """Let what is running end, at most `within` seconds, then close every connection."""
+        await self.pool.drain(within)
+        await self.pool.close()
 
     def _duration(self, route: str, outcome: str) -> Histogram:
         key = (route, outcome)
@@ -71,9 +78,7 @@ class Upstreams:
 
     async def close(self, within: float) -> None:
         """Let what is running end, at most `within` seconds, then close every connection."""
-        for upstream in self:
-            await upstream.pool.drain(within)
-            await upstream.pool.close()
+        await asyncio.gather(*(upstream.close(within) for upstream in self))
 
 
 def _pool(settings: Settings) -> Pool:

@@ -70,9 +70,9 @@ class Connections:
         self._channels = channels
         self._directory = directory
 
-    async def state(self, connection_id: str) -> dict[str, str | int | list[str]]:
+    async def state(self, connection_id: str) -> dict[str, object]:
         """What is known of the connection."""
-        return (await self._ask(Question("state", connection_id))).state
+        return dict((await self._ask(Question("state", connection_id))).state)
 
     async def push(self, connection_id: str, payload: bytes, content_type: str) -> None:
         """One frame to the connection; NotTextError for text that is not UTF-8."""

@@ -29,7 +29,7 @@ class JsonWire:
 
     subprotocol: Final = SUBPROTOCOL
 
-    def receive(self, session: Peer, payload: bytes, *, text: bool) -> None:  # noqa: ARG002 - JSON may come in either
+    def receive(self, session: Peer, payload: bytes, *, text: bool) -> None:
         """Carry out the command; a frame that is none gets an error."""
         try:
             command = _command(payload)

@@ -52,5 +52,8 @@ class Peer(Subscriber, Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye."""
 
+    def resume(self) -> None:
+        """Read on from the client."""
+
     def on_idle(self) -> None:
         """Everything that the client sent is concluded."""

@@ -68,6 +68,7 @@ class Session(Turns):
         "_commands",
         "_early",
         "_end",
+        "_retiring",
         "_state",
         "congested_since",
         "connected_at_ms",
@@ -97,6 +98,7 @@ class Session(Turns):
         self._early: list[Callable[[], None]] | None = None
         self._end: tuple[int, str, bool] = (CloseCode.ABNORMAL, "", False)
         self._commands: Commands | None = None
+        self._retiring: tuple[int, str] | None = None
         rate = route.limits.message_rate
         self._bucket = None if rate is None else Bucket(rate.per_second, now)
 
@@ -186,11 +188,18 @@ class Session(Turns):
         if not self.busy:
             self.on_idle()
 
+    def resume(self) -> None:
+        """Read on, unless the client is on its way out."""
+        if self._state is State.OPEN and self._retiring is None:
+            self.client.resume_reading()
+
     def on_idle(self) -> None:
         """Everything is concluded: after the client's end comes PHP's `disconnect`."""
         if self._state is State.ENDED:
             self._enter(State.OVER)
             self.services.farewell.add(self)
+        elif self._retiring is not None:
+            self.close(*self._retiring)
 
     def publish_frame(self, channel: str, payload: bytes, *, text: bool) -> None:
         """A frame of a raw client that goes to a channel instead of to PHP."""
@@ -237,6 +246,18 @@ class Session(Turns):
             self.client.close(code, reason)
         elif self._state is State.JOINING:
             self._tell_later(partial(self.close, code, reason))
+
+    def retire(self, code: int, reason: str) -> None:
+        """Close as soon as everything that the client sent is concluded; it is not read on."""
+        if self._state is State.OPEN and self.busy:
+            self.client.pause_reading()
+            self._retiring = (code, reason)
+        else:
+            self.close(code, reason)
+
+    def rebind(self, route: Route) -> None:
+        """Go on by another version of the route; what is with PHP ends by the old one."""
+        self.route = route
 
     def too_slow(self) -> None:
         """Give up on a client that does not read; it never slows the others."""

@@ -185,8 +185,7 @@ class Turns(Peer):
             self._start(payload, text=text, tag=tag)
         if self._paused and not inbox:
             self._paused = False
-            if self.open:
-                self.client.resume_reading()
+            self.resume()
         if self._order:
             self._conclude_in_order(self._order)
         if not self.busy:

@@ -1,0 +1,28 @@
+"""`wsgate serve -c FILE`: runs what the YAML says."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from gateway.config.loading import load
+from gateway.errors import ConfigurationError
+from gateway.server.run import run
+
+
+@click.command(short_help="Run what the YAML says.")
+@click.option(
+    "-c",
+    "--config",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration file.",
+)
+def command(file: Path) -> None:
+    """Run what FILE says. SIGTERM drains, SIGHUP reads the file anew."""
+    try:
+        sys.exit(run(load(file), load=lambda: load(file)))
+    except ConfigurationError as exc:
+        click.echo(str(exc), err=True)
+        sys.exit(1)

@@ -1,0 +1,37 @@
+"""What the public listener answers to requests that are no WebSocket handshakes."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from gateway.sessions.client import TransportKind
+from gateway.transports.doorman import Doorman
+
+Extend = Callable[[web.Application], None]
+
+
+def create_public(doorman: Doorman, extend: Extend | None = None) -> web.Application:
+    """404 where no route is, 426 where a WebSocket is expected; `extend` adds pages before."""
+    app = web.Application(client_max_size=64 * 1024)
+    if extend is not None:
+        extend(app)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        if TransportKind.WEBSOCKET in doorman.offers(path):
+            return web.json_response(
+                {
+                    "error": {
+                        "code": 426,
+                        "type": "bad_request",
+                        "message": "this address speaks WebSocket",
+                    }
+                },
+                status=426,
+                headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+            )
+        error = {"code": 404, "type": "not_found", "message": "there is nothing here"}
+        return web.json_response({"error": error}, status=404)
+
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app

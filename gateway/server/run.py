@@ -1,0 +1,132 @@
+"""The gateway as a process: from a configuration to an exit status."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+import uvloop
+
+from gateway import logs
+from gateway.brokers.memory import MemoryBroker
+from gateway.config.model import Config
+from gateway.errors import GatewayError
+
+from .listeners import bind, release
+from .notify import Notifier
+from .public import Extend
+from .worker import VERSION, Worker
+
+log = structlog.get_logger()
+
+Load = Callable[[], Config]
+OnReady = Callable[[Worker], None]
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def run(
+    config: Config,
+    *,
+    load: Load | None = None,
+    extend: Extend | None = None,
+    on_ready: OnReady | None = None,
+) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status.
+
+    `load` reads the configuration anew at SIGHUP. `extend` adds pages to the public listener.
+    Raises ConfigurationError when it cannot start.
+    """
+    logs.configure(config.log.level, config.log.format)
+    public: list[socket.socket] = []
+    internal: list[socket.socket] = []
+    try:
+        public += [bind(address) for address in config.listen]
+        internal.append(bind(config.internal.listen))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            worker = Worker(config, MemoryBroker(), extend=extend)
+            runner.run(_serve(worker, public, internal, load=load, on_ready=on_ready))
+    finally:
+        for listener in (*public, *internal):
+            release(listener)
+    return 0
+
+
+async def _serve(
+    worker: Worker,
+    public: list[socket.socket],
+    internal: list[socket.socket],
+    *,
+    load: Load | None,
+    on_ready: OnReady | None,
+) -> None:
+    loop = asyncio.get_running_loop()
+    notifier = Notifier()
+    config = worker.config
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def on_stop() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, on_stop)
+    reloads = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, reloads.set)
+    await worker.start(public, internal)
+    log.info(
+        "serving",
+        version=VERSION,
+        listen=[str(address) for address in config.listen],
+        internal=str(config.internal.listen),
+        routes=list(worker.runtime.routes),
+    )
+    if on_ready is not None:
+        on_ready(worker)
+    notifier.ready()
+    tasks = [asyncio.ensure_future(_reload_on_signal(worker, reloads, load, notifier))]
+    if notifier.watchdog_interval is not None:
+        tasks.append(asyncio.ensure_future(_beat(notifier, notifier.watchdog_interval)))
+    await stop.wait()
+    notifier.stopping()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await worker.stop(hurry)
+    log.info("stopped")
+
+
+async def _reload_on_signal(
+    worker: Worker, reloads: asyncio.Event, load: Load | None, notifier: Notifier
+) -> None:
+    while True:
+        await reloads.wait()
+        reloads.clear()
+        if load is None:
+            log.warning("nothing to reload", cure="start with: wsgate serve -c FILE")
+            continue
+        notifier.reloading()
+        try:
+            config = load()
+            for key in fixed_changes(worker.config, config):
+                log.warning("change needs a restart", key=key)
+            await worker.reload(config)
+            log.info("configuration reloaded", routes=list(worker.runtime.routes))
+        except GatewayError as exc:
+            log.error("reload refused, the old configuration stays", problems=str(exc))  # noqa: TRY400 - a mistake in the file has no traceback
+        notifier.ready()
+
+
+def fixed_changes(before: Config, after: Config) -> list[str]:
+    """The keys that have changed and cannot be changed without a restart."""
+    keys = ["listen", "tls", "trusted_proxies", "workers", "broker"]
+    changed = [key for key in keys if getattr(before, key) != getattr(after, key)]
+    if before.internal.listen != after.internal.listen:
+        changed.append("internal.listen")
+    return changed
+
+
+async def _beat(notifier: Notifier, interval: float) -> None:
+    while True:
+        notifier.alive()
+        await asyncio.sleep(interval)

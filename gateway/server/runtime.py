@@ -1,0 +1,113 @@
+"""Everything a configuration becomes: pools, targets, routes. Built whole, swapped whole.
+
+A reload builds a new one beside the old; the old one's pools finish what they have begun.
+"""
+
+from gateway.backend.target import Target
+from gateway.backend.upstreams import Upstreams
+from gateway.channels.broker import ChannelRules
+from gateway.channels.policy import Authorization, ChannelPolicy, Policies
+from gateway.config.channels import Channel
+from gateway.config.model import Config
+from gateway.metrics import Metrics
+from gateway.routing.router import Destination, Router
+from gateway.sessions.admission import Gate
+from gateway.sessions.route import Hooks, Route
+
+from .gates import RouteGate
+
+
+class Runtime:
+    """See the module's docstring. Made inside the event loop."""
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        self.config = config
+        self.upstreams = Upstreams(config.upstreams, metrics)
+        self.router = Router.of(config)
+        self.policies = Policies(map(_policy, config.channels))
+        self._metrics = metrics
+        self._targets: list[Target] = []
+        self._authorizers: dict[Authorization, Target] = {}
+        self._routes = {
+            destination: (self._route(destination), RouteGate(destination.client))
+            for destination in self.router.destinations
+        }
+        self._by_name = {route.name: route for route, _ in self._routes.values()}
+
+    def match(self, path: str) -> tuple[Route, Gate, dict[str, str]] | None:
+        """The route of a path as it came on the wire, None where there is none."""
+        found = self.router.match(path)
+        if found is None:
+            return None
+        route, gate = self._routes[found.destination]
+        return route, gate, found.variables
+
+    def named(self, name: str) -> Route | None:
+        """The route of that name, for sessions that outlive a reload."""
+        return self._by_name.get(name)
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """The names of the routes, in the order of the file."""
+        return tuple(self._by_name)
+
+    def authorizer(self, authorization: Authorization) -> Target:
+        """The target of a channel's `authorize` script."""
+        target = self._authorizers.get(authorization)
+        if target is None:
+            target = self._target(
+                authorization.upstream, script=authorization.script, route="authorize"
+            )
+            self._authorizers[authorization] = target
+        return target
+
+    def expire(self, now: float) -> None:
+        """Fail what has waited too long in a line of `serialize_by`."""
+        for target in self._targets:
+            target.expire(now)
+
+    def _route(self, destination: Destination) -> Route:
+        settings = destination.route
+        hooks: dict[str, Target] = {}
+        main: Target | None = None
+        if settings.script:
+            main = self._target_of(destination, settings.script, None)
+            hooks = dict.fromkeys(settings.events, main)
+        rules: dict[str, Target] = {}
+        if settings.messages is not None:
+            rules = {
+                name: self._target_of(destination, rule.script or settings.script, name)
+                for name, rule in settings.messages.rules.items()
+            }
+        return Route(destination, Hooks(**hooks, rules=rules), self._metrics)
+
+    def _target_of(self, destination: Destination, script: str, rule: str | None) -> Target:
+        settings = destination.route
+        return self._target(
+            settings.upstream,
+            script=script,
+            route=settings.name,
+            rule=rule,
+            content_type=settings.content_type,
+            idempotent=settings.idempotent,
+            serialized=settings.serialize_by is not None,
+        )
+
+    def _target(self, upstream: str, **arguments: object) -> Target:
+        target = Target(self.upstreams[upstream], **arguments)  # type: ignore[arg-type]
+        self._targets.append(target)
+        return target
+
+
+def _policy(channel: Channel) -> ChannelPolicy:
+    rules = ChannelRules(
+        explicit=channel.create == "explicit",
+        max_subscribers=channel.max_subscribers,
+        history_size=channel.history.size,
+        history_ttl=channel.history.ttl,
+        presence=channel.presence,
+        idle_ttl=channel.idle_ttl,
+    )
+    authorize = channel.authorize
+    asked = None if authorize is None else Authorization(authorize.upstream, authorize.script)
+    return ChannelPolicy(channel.match, rules, asked)

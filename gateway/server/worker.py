@@ -1,0 +1,245 @@
+"""One process that serves: its listeners, its sessions, its channels, its pools.
+
+`start`, then `reload` any number of times, then `stop`. A worker is handed sockets that are bound
+already and a broker that is not started; it closes neither's surroundings, only what it opened.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from gateway.api.app import create_api, replace_services
+from gateway.api.services import ApiServices
+from gateway.backend.target import Target
+from gateway.channels.broker import Broker
+from gateway.channels.policy import Authorization
+from gateway.channels.service import ChannelService
+from gateway.clock import Clock, SystemClock
+from gateway.config.model import Config
+from gateway.config.units import Listen
+from gateway.metrics import Metrics, Snapshot
+from gateway.sessions.connections import Connections
+from gateway.sessions.farewell import Farewell
+from gateway.sessions.joining import PhpAuthorizer
+from gateway.sessions.services import Services
+from gateway.tasks import TaskSet
+from gateway.transports.commons import Timing
+from gateway.transports.front import Entrance
+from gateway.transports.proxies import TrustedProxies
+
+from .drain import drain
+from .public import Extend, create_public
+from .reception import Reception
+from .runtime import Runtime
+
+log = structlog.get_logger()
+
+_BEAT: Final = 1.0
+VERSION: Final = version("wsgate")
+
+
+class Worker:
+    """See the module's docstring."""
+
+    def __init__(
+        self,
+        config: Config,
+        broker: Broker,
+        *,
+        clock: Clock | None = None,
+        extend: Extend | None = None,
+    ) -> None:
+        self.config = config
+        self.metrics = Metrics(VERSION)
+        self.draining = False
+        self._clock = clock or SystemClock()
+        self._extend = extend
+        self._started_at = time.time()
+        self._broker = broker
+        self._background = TaskSet()
+        self._servers: list[asyncio.Server] = []
+        self._runners: list[web.AppRunner] = []
+        self._sites: list[web.SockSite] = []
+
+    async def start(
+        self, public: Sequence[socket.socket], internal: Sequence[socket.socket]
+    ) -> None:
+        """Serve on the sockets; when it returns, clients are answered."""
+        self.runtime = Runtime(self.config, self.metrics)
+        self.channels = ChannelService(
+            self._broker,
+            self.runtime.policies,
+            authorizer=PhpAuthorizer(self._authorizer),
+        )
+        self.services = Services(
+            self._clock,
+            self.channels,
+            self.metrics,
+            Farewell(_rate(self.config)),
+            push_base=push_base(self.config.internal.listen),
+            show_details=self.config.log.level == "debug",
+        )
+        self.connections = Connections(self.channels, self.services.directory)
+        self.channels.answer = self.connections.answer
+        self._watch_numbers()
+        await self.channels.start()
+        self._background.spawn(self.services.farewell.run(), name="disconnect events")
+        self._background.spawn(self._beat(), name="sweep")
+        await self._listen(public, internal)
+
+    async def _listen(
+        self, public: Sequence[socket.socket], internal: Sequence[socket.socket]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        reception = Reception(self.services, lambda: self.runtime)
+        plain = web.AppRunner(create_public(reception, self._extend), access_log=None)
+        self.api = create_api(self._api_services())
+        api = web.AppRunner(self.api, access_log=None)
+        for runner in (plain, api):
+            await runner.setup()
+            self._runners.append(runner)
+        self.entrance = Entrance(
+            doorman=reception,
+            plain=plain.server,  # type: ignore[arg-type] # aiohttp types it as optional
+            clock=self._clock,
+            timing=Timing(handshake=self.config.client.handshake_timeout),
+            proxies=TrustedProxies(str(network) for network in self.config.trusted_proxies),
+        )
+        tls = tls_context(self.config)
+        for listener in public:
+            server = await loop.create_server(self.entrance, sock=listener, ssl=tls)
+            self._servers.append(server)
+        for listener in internal:
+            site = web.SockSite(api, listener)
+            await site.start()
+            self._sites.append(site)
+
+    async def reload(self, config: Config) -> None:
+        """Serve by another configuration from now on; no connection is dropped for it."""
+        runtime = Runtime(config, self.metrics)
+        before, self.runtime, self.config = self.runtime, runtime, config
+        self.channels.policies = runtime.policies
+        self.services.show_details = config.log.level == "debug"
+        self.services.farewell.rate = _rate(config)
+        for session in self.services.directory:
+            route = runtime.named(session.route.name)
+            if route is not None:
+                session.rebind(route)
+        replace_services(self.api, self._api_services())
+        self._watch_numbers()
+        self._background.spawn(
+            before.upstreams.close(config.shutdown.timeout), name="closing replaced pools"
+        )
+
+    async def stop(self, hurry: asyncio.Event | None = None) -> None:
+        """Drain and end; `hurry` skips what is still waited for. Idempotent."""
+        if self.draining:
+            return
+        self.draining = True
+        self.entrance.drain()
+        for server in self._servers:
+            server.close()
+        with contextlib.suppress(TimeoutError):
+            await drain(self, self.config.shutdown, hurry or asyncio.Event())
+        await self._end()
+
+    async def _end(self) -> None:
+        for session in self.services.directory:
+            session.vanished()
+        await self._background.close()
+        await self.services.tasks.close()
+        await self.runtime.upstreams.close(0.0)
+        for runner in self._runners:
+            await runner.cleanup()
+        self.entrance.close()
+        await self.channels.stop()
+
+    @property
+    def readiness(self) -> tuple[bool, Sequence[str]]:
+        """Whether the gateway can serve, and if not, why."""
+        reasons = []
+        if self.draining:
+            reasons.append("shutting down")
+        if not self.channels.ready:
+            reasons.append("the broker cannot be reached")
+        return not reasons, reasons
+
+    def _api_services(self) -> ApiServices:
+        internal = self.config.internal
+        return ApiServices(
+            channels=self.channels,
+            connections=self.connections,
+            readiness=lambda: self.readiness,
+            status=self._status,
+            numbers=self._numbers,
+            api_key=internal.api_key,
+            max_body=internal.max_body,
+        )
+
+    async def _status(self) -> dict[str, object]:
+        return {
+            "version": VERSION,
+            "uptime": round(time.time() - self._started_at),
+            "workers": 1,
+            "ready": self.readiness[0],
+            "routes": list(self.runtime.routes),
+            "broker": self.config.broker.type,
+            "connections": len(self.services.directory),
+        }
+
+    async def _numbers(self) -> Snapshot:
+        return self.metrics.export()
+
+    def _authorizer(self, authorization: Authorization) -> Target:
+        return self.runtime.authorizer(authorization)
+
+    def _watch_numbers(self) -> None:
+        metrics, channels = self.metrics, self.channels
+        metrics.channels.labelled().read = lambda: channels.channels
+        metrics.subscriptions.labelled().read = lambda: channels.subscriptions
+        for upstream in self.runtime.upstreams:
+            metrics.watch_pool(upstream.name, upstream.pool.statistics)
+
+    async def _beat(self) -> None:
+        """What nobody has a timer of its own for."""
+        while True:
+            await asyncio.sleep(_BEAT)
+            now = self.services.now()
+            try:
+                self.services.keepalive.sweep(now)
+                self.runtime.expire(asyncio.get_running_loop().time())
+            except Exception:
+                log.exception("sweep failed")
+
+
+def push_base(internal: Listen) -> str:
+    """The internal listener's address as PHP on this machine reaches it."""
+    if internal.is_unix:
+        return "http://localhost"
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(internal.host)
+    if host is None:
+        host = f"[{internal.host}]" if ":" in internal.host else internal.host
+    return f"http://{host}:{internal.port}"
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """TLS for the public listener, where it is configured."""
+    if config.tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.tls.certificate, config.tls.key)
+    return context
+
+
+def _rate(config: Config) -> float | None:
+    rate = config.client.disconnect_rate
+    return None if rate is None else rate.per_second
