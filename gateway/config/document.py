@@ -19,7 +19,10 @@ _MAX_NODES: Final = 100_000
 _MAX_DEPTH: Final = 40
 _NULL: Final = "tag:yaml.org,2002:null"
 _MERGE: Final = "tag:yaml.org,2002:merge"
-_STANDARD: Final = "tag:yaml.org,2002:"
+_STANDARD: Final = frozenset(
+    f"tag:yaml.org,2002:{name}"
+    for name in ("str", "null", "bool", "int", "float", "timestamp", "value", "merge", "seq", "map")
+)
 
 
 @dataclass(slots=True)
@@ -90,7 +93,7 @@ class _Converter:
         if self._nodes > _MAX_NODES or len(path) > _MAX_DEPTH:
             raise _TooLargeError
         self._document.lines.setdefault(path, node.start_mark.line + 1)
-        if not node.tag.startswith(_STANDARD):
+        if node.tag not in _STANDARD:
             self._add(node, path, f"the tag {node.tag} has no meaning here")
             return None
         if isinstance(node, yaml.MappingNode):

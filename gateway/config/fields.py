@@ -154,12 +154,10 @@ def word(*words: str) -> tuple[PlainValidator, WithJsonSchema, Scalar]:
 
 
 def _as_list(value: object) -> object:
-    if value is None:
-        return []
-    return value if isinstance(value, list | tuple) else [value]
+    return value if value is None or isinstance(value, list | tuple | dict) else [value]
 
 
-OneOrMany: Final = BeforeValidator(_as_list, json_schema_input_type=list[Any])
+OneOrMany: Final = BeforeValidator(_as_list)
 """In front of a tuple: a single value is a list of one."""
 
 

@@ -4,7 +4,7 @@ The mistakes come in the order of the file, one a line: `FILE:LINE: key: what is
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from gateway.errors import ConfigurationError
 from .checks import check
 from .document import Document, read
 from .model import Config
-from .problems import Places, Problem, from_pydantic
+from .problems import Path, Places, Problem, from_pydantic
 from .unserved import find_unserved
 
 _MAX_FILE: Final = 1024 * 1024
@@ -66,10 +66,15 @@ def _validate(
         errors = exc.errors(include_url=False)
         known = [one for one in errors if places.path_of(one["loc"]) not in document.broken]
         problems += from_pydantic(known, places)
-    for path, message in (*check(data, folder), *find_unserved(data)):
-        if path not in document.broken:
-            problems.append(places.problem(path, message))
-    return config, problems
+    problems += _at(check(data, folder), places, document.broken)
+    # One mistake in a value is enough: what is not even right need not also be built.
+    said = {problem.place for problem in problems}
+    unserved = _at(find_unserved(data), places, document.broken)
+    return config, problems + [problem for problem in unserved if problem.place not in said]
+
+
+def _at(found: Iterable[tuple[Path, str]], places: Places, broken: set[Path]) -> list[Problem]:
+    return [places.problem(path, message) for path, message in found if path not in broken]
 
 
 def _read(path: FilePath, name: str) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from .client import Client
-from .fields import Section
+from .fields import OneOrMany, Scalar, Section
 from .model import Config
 from .routes import Route
 
@@ -62,6 +63,43 @@ def section_at(loc: Sequence[str | int]) -> type[Section] | None:
         elif is_named(field.annotation) or get_origin(field.annotation) is tuple:
             next(parts, None)
     return section
+
+
+def scalar_of(field: FieldInfo) -> Scalar | None:
+    """What the reference says of the key's value, of a list's items, of a mapping's values."""
+    found = [one for one in field.metadata if isinstance(one, Scalar)]
+    return found[0] if found else _scalar_in(field.annotation)
+
+
+def _scalar_in(annotation: Any) -> Scalar | None:
+    for argument in reversed(get_args(annotation)):
+        if isinstance(argument, Scalar):
+            return argument
+        if found := _scalar_in(argument):
+            return found
+    return None
+
+
+def takes_one_or_many(field: FieldInfo) -> bool:
+    """Whether a single value stands for a list of one."""
+    return OneOrMany in field.metadata
+
+
+def is_list(field: FieldInfo) -> bool:
+    """Whether the value is a list."""
+    return get_origin(field.annotation) is tuple
+
+
+def written_default(field: FieldInfo) -> list[str] | str | None:
+    """The default as the file would have it; None where the description tells it."""
+    scalar, default = scalar_of(field), field.default
+    if scalar is None or default is PydanticUndefined:
+        return None
+    if isinstance(default, tuple):
+        return [scalar.write(item) for item in default]
+    if default is None and "off" not in scalar.name:
+        return None
+    return scalar.write(default)
 
 
 def walk(

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .fields import Address, Count, PositiveDuration, Secret, Section, Text, word
+from .fields import Address, Count, Duration, PositiveDuration, Secret, Section, Text, word
 from .templates import check_pattern
 
 _Pattern = Annotated[Text, AfterValidator(check_pattern)]
@@ -100,7 +100,7 @@ class Shutdown(Section):
     timeout: PositiveDuration = Field(
         default=30.0, description="After so long it exits, whatever is still running."
     )
-    spread: PositiveDuration = Field(
+    spread: Duration = Field(
         default=5.0,
         description="Clients are closed over this time, so that they do not all come back at once.",
     )

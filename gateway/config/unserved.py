@@ -30,7 +30,9 @@ def _names(*words: str) -> Callable[[object], bool]:
     return lists
 
 
-UNSERVED: Final[tuple[tuple[str, Callable[[object], bool], str], ...]] = (
+Table = tuple[tuple[str, Callable[[object], bool], str], ...]
+
+UNSERVED: Final[Table] = (
     ("workers", _any_but("1"), "more than one worker"),
     ("routes.*.auth.jwt", _given, "tokens"),
     ("routes.*.auth.required", _given, "tokens"),
@@ -54,9 +56,9 @@ UNSERVED: Final[tuple[tuple[str, Callable[[object], bool], str], ...]] = (
 """Key (`*` for any name or index), when a value needs what is missing, and what that is."""
 
 
-def find_unserved(data: Any) -> Iterator[tuple[Path, str]]:
+def find_unserved(data: Any, table: Table = UNSERVED) -> Iterator[tuple[Path, str]]:
     """The path and the message of every value that asks for what nothing serves."""
-    for key, asks, feature in UNSERVED:
+    for key, asks, feature in table:
         for path, value in _values(data, tuple(key.split(".")), ()):
             if asks(value):
                 yield path, f"not built yet: {feature}"

@@ -73,5 +73,6 @@ class Upstream(Section):
     )
     params: dict[Annotated[str, AfterValidator(check_param)], Text] = Field(
         default_factory=dict,
+        repr=False,
         description="Further FastCGI params that every request to this upstream carries.",
     )
