@@ -15,6 +15,8 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.metrics import Family, Histogram
+
 _INLINE: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 # What an example's page may consist of: its PHP and YAML are nobody's business.
 _PAGE_FILES: Final = frozenset({".html", ".css", ".js", ".svg", ".png", ".ico"})
@@ -36,6 +38,36 @@ class DemoRoute:
     path: str
     example: str
     page: str
+
+
+class LastRequest:
+    """How long php-fpm took for the latest request, as the gateway's own histogram knows it.
+
+    Between two looks it is the mean of the requests answered since; the page looks after every
+    reply.
+    """
+
+    def __init__(self) -> None:
+        self._family: Family[Histogram] | None = None
+        self._count = 0
+        self._sum = 0.0
+        self._last: float | None = None
+
+    def watch(self, family: Family[Histogram]) -> None:
+        """Where to look, once the gateway serves."""
+        self._family = family
+
+    def __call__(self) -> float | None:
+        """Seconds, or None before the first request."""
+        if self._family is None:
+            return None
+        series = [value for _labels, value in self._family.export()]
+        count = sum(sum(buckets) for buckets, _ in series)
+        total = sum(seconds for _, seconds in series)
+        if count > self._count:
+            self._last = (total - self._sum) / (count - self._count)
+            self._count, self._sum = count, total
+        return self._last
 
 
 def add_demo(
