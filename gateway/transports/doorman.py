@@ -1,0 +1,81 @@
+"""What the transports need from above: someone who decides who comes in.
+
+The front door knows RFC 6455 and HTTP; routes, origins, tokens, PHP's connect event and limits
+are the doorman's. It is asked with callbacks, not awaited: most handshakes are answered at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.sessions.client import Client, Handshake, Listener, TransportKind
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the route grants a connection."""
+
+    max_message: int = 1 << 20
+    """Bytes, inclusive, across fragments and after inflating."""
+    compression: bool = False
+    congestion_mark: int = 64 << 10
+    """Unsent bytes from which the listener is told of congestion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The client is let in.
+
+    `attach` is called once, after the 101 (or the response's head) is on its way; it may write
+    at once, and what it returns hears everything from the first message on.
+    """
+
+    attach: Callable[[Client], Listener]
+    subprotocol: str = ""
+    set_cookies: tuple[str, ...] = ()
+    terms: Terms = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The client is turned away with this answer. Hop-by-hop headers in it are left out."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class Admission(Protocol):
+    """A client who waits outside. Answer once; after it has gone, answers do nothing."""
+
+    on_gone: Callable[[], None] | None
+    """Called when the client gives up before the answer; set it to stop what was begun."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has given up."""
+
+    def accept(self, welcome: Welcome) -> None:
+        """Let the client in."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Turn the client away."""
+
+
+class Doorman(Protocol):
+    """Called from the event loop; no method waits."""
+
+    def enter(self, remote: str) -> Refusal | None:
+        """Count a connection in, before anything else is asked; a refusal counts nothing.
+
+        Every None is followed by exactly one `leave`, however the connection ends.
+        """
+
+    def leave(self, remote: str) -> None:
+        """A connection that was counted in is gone from the socket table."""
+
+    def offers(self, path: str) -> frozenset[TransportKind]:
+        """How clients of the route at this path may be reached; empty when there is no route."""
+
+    def admit(self, handshake: Handshake, admission: Admission) -> None:
+        """Decide, now or later. Until then the client waits; the doorman keeps the deadline."""

@@ -1,0 +1,273 @@
+"""The first protocol of every public connection: it reads one head and decides what follows.
+
+A WebSocket upgrade is judged, put before the doorman and becomes a `WebSocket`; anything else is
+handed to aiohttp's HTTP server with the bytes read so far. Nothing of the head outlives the
+decision, so an open socket does not pay for how it came in.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
+
+from gateway.clock import Clock
+from gateway.sessions.client import Handshake, TransportKind
+
+from . import deflate, handshake
+from .commons import Commons, Timing
+from .doorman import Doorman, Refusal, Welcome
+from .proxies import TrustedProxies, split_address
+from .websocket import WebSocket
+
+MAX_HEAD: Final = 16 << 10
+MAX_EARLY: Final = 64 << 10
+"""Bytes kept of a client that talks before it was let in."""
+
+_END: Final = b"\r\n\r\n"
+_TOO_LATE: Final = handshake.refusal(408, "The request's head did not come in time.")
+_TOO_LARGE: Final = handshake.refusal(431, "The request's head is too large.")
+_MALFORMED: Final = handshake.refusal(400, "The request cannot be read.")
+_DRAINING: Final = handshake.refusal(503, "Shutting down.", ("Retry-After", "1"))
+
+
+class Entrance:
+    """The public side of one worker: what its connections share, and the factory of them.
+
+    Made inside the event loop. `plain` makes the protocol for requests that are no upgrades: an
+    aiohttp `web.Server` or `AppRunner.server`.
+    """
+
+    def __init__(
+        self,
+        *,
+        doorman: Doorman,
+        plain: Callable[[], asyncio.Protocol],
+        clock: Clock,
+        timing: Timing | None = None,
+        proxies: TrustedProxies | None = None,
+    ) -> None:
+        self.doorman = doorman
+        self.plain = plain
+        self.proxies = proxies or TrustedProxies()
+        self.draining = False
+        self.commons = Commons(clock, self._leave, timing or Timing())
+        self.loop = asyncio.get_running_loop()
+        self.base = BaseProtocol(self.loop)
+
+    def __call__(self) -> "FrontDoor":
+        """For `loop.create_server` and `loop.create_unix_server`."""
+        return FrontDoor(self)
+
+    def drain(self) -> None:
+        """From now on whoever comes in gets 503; those inside stay."""
+        self.draining = True
+
+    def close(self) -> None:
+        """Let go of the timer, once every connection is gone."""
+        self.commons.sweep.stop()
+
+    def _leave(self, remote: str) -> None:
+        self.doorman.leave(remote)
+
+    def describe(
+        self, message: RawRequestMessage, transport: asyncio.BaseTransport, kind: TransportKind
+    ) -> Handshake:
+        """The head as sessions want it."""
+        headers = message.headers
+        origin = self.proxies.origin(
+            transport.get_extra_info("peername"),
+            headers,
+            encrypted=transport.get_extra_info("sslcontext") is not None,
+        )
+        server, server_port = split_address(transport.get_extra_info("sockname"))
+        path, _, query = message.path.partition("#")[0].partition("?")
+        return Handshake(
+            kind=kind,
+            path=path,
+            query=query,
+            headers=tuple([(name.lower(), value) for name, value in headers.items()]),
+            remote=origin.address,
+            remote_port=origin.port,
+            server=server,
+            server_port=server_port,
+            scheme=origin.scheme,
+            http_version=f"{message.version.major}.{message.version.minor}",
+            subprotocols=handshake.subprotocols(headers),
+        )
+
+
+class FrontDoor(asyncio.Protocol):
+    """Implements `doorman.Admission` while its client waits for the answer."""
+
+    __slots__ = ("_entrance", "_head", "_message", "_remote", "_transport", "gone", "on_gone")
+
+    def __init__(self, entrance: Entrance) -> None:
+        self._entrance = entrance
+        self._head = b""
+        self._transport: asyncio.Transport | None = None
+        self._message: RawRequestMessage | None = None
+        self._remote: str | None = None
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+
+    # The loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The clock for the head starts."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._entrance.commons.heads.add(self._on_head_deadline)
+
+    def data_received(self, data: bytes) -> None:
+        """Collect the head; keep, within bounds, what comes before the doorman's answer."""
+        if self.gone:
+            return
+        known = len(self._head)
+        self._head += data
+        if self._message is not None:
+            if len(self._head) > MAX_EARLY:
+                self._vanish()
+                self._abort()
+            return
+        end = self._head.find(_END, max(0, known - len(_END) + 1)) + len(_END)
+        if end < len(_END):
+            if len(self._head) > MAX_HEAD:
+                self._turn_away(_TOO_LARGE)
+        elif end > MAX_HEAD:
+            self._turn_away(_TOO_LARGE)
+        else:
+            self._entrance.commons.heads.discard(self._on_head_deadline)
+            self._judge(end)
+
+    def eof_received(self) -> None:
+        """The client does not wait for an answer: the transport closes itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's interface
+        """The client has gone before it was let in."""
+        commons = self._entrance.commons
+        commons.heads.discard(self._on_head_deadline)
+        commons.closing.discard(self._abort)
+        self._vanish()
+        self._transport = None
+
+    # Deciding.
+
+    def _judge(self, end: int) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if self._entrance.draining:
+            self._turn_away(_DRAINING)
+            return
+        head = self._head[:end]
+        if b"\nupgrade:" not in head.lower():
+            self._hand_over(transport)
+            return
+        try:
+            messages, _, _ = HttpRequestParser(
+                self._entrance.base, self._entrance.loop, MAX_HEAD
+            ).feed_data(head)
+        except HttpProcessingError:
+            self._turn_away(_MALFORMED)
+            return
+        message = messages[0][0]
+        if not handshake.is_upgrade(message.headers):
+            self._hand_over(transport)
+            return
+        refused = handshake.validate(message, message.version)
+        if refused is None and not message.path.startswith("/"):
+            refused = _MALFORMED
+        if refused is not None:
+            self._turn_away(refused)
+            return
+        self._head = self._head[end:]
+        self._message = message
+        self._ask(message, transport)
+
+    def _ask(self, message: RawRequestMessage, transport: asyncio.Transport) -> None:
+        entrance = self._entrance
+        asked = entrance.describe(message, transport, TransportKind.WEBSOCKET)
+        refused = entrance.doorman.enter(asked.remote)
+        if refused is not None:
+            self._turn_away(refused)
+            return
+        self._remote = asked.remote
+        entrance.doorman.admit(asked, self)
+
+    def _hand_over(self, transport: asyncio.Transport) -> None:
+        plain = self._entrance.plain()
+        transport.set_protocol(plain)
+        self._transport = None
+        plain.connection_made(transport)
+        plain.data_received(self._head)
+
+    # The doorman's side.
+
+    def accept(self, welcome: Welcome) -> None:
+        """Answer 101; from here on the connection is a WebSocket."""
+        transport, message = self._transport, self._message
+        if self.gone or transport is None or message is None or self._remote is None:
+            return
+        bits, extensions = 0, ""
+        if welcome.terms.compression:
+            offers = message.headers.getall("sec-websocket-extensions", ())
+            bits, extensions = deflate.negotiate(",".join(offers))
+        answer = handshake.encode_acceptance(
+            message.headers["sec-websocket-key"].strip(),
+            subprotocol=welcome.subprotocol,
+            extensions=extensions,
+            set_cookies=welcome.set_cookies,
+        )
+        websocket = WebSocket(
+            transport, self._entrance.commons, welcome.terms, remote=self._remote, window_bits=bits
+        )
+        transport.set_protocol(websocket)
+        self._transport = self._message = self._remote = self.on_gone = None
+        self.gone = True
+        transport.write(answer)
+        websocket.open(welcome.attach, self._head)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer, and end the connection."""
+        if not self.gone:
+            self._turn_away(refusal)
+
+    # Ending.
+
+    def _turn_away(self, refused: Refusal) -> None:
+        transport = self._transport
+        self.on_gone = None
+        self._vanish()
+        self._head = b""
+        self._message = None
+        commons = self._entrance.commons
+        commons.heads.discard(self._on_head_deadline)
+        if transport is None or transport.is_closing():
+            return
+        transport.write(handshake.encode_refusal(refused))
+        commons.closing.add(self._abort)
+        # Unread input would turn the close into a reset that overtakes the answer.
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
+    def _vanish(self) -> None:
+        """No answer is wanted any more."""
+        if self.gone:
+            return
+        self.gone = True
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            self._entrance.doorman.leave(remote)
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None:
+            on_gone()
+
+    def _on_head_deadline(self) -> None:
+        self._turn_away(_TOO_LATE)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()

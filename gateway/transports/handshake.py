@@ -1,0 +1,191 @@
+"""The opening handshake: RFC 6455 section 4.2, from headers to the bytes of an answer.
+
+No I/O: heads come in as parsed by aiohttp, answers go out as bytes. Whether the client may come
+in at all is the doorman's business.
+"""
+
+import binascii
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from hashlib import sha1
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from multidict import CIMultiDictProxy
+
+from .doorman import Refusal
+
+GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+VERSION: Final = "13"
+
+_KEY_SIZE: Final = 16
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_FIRST_REFUSING: Final = 300
+_LAST_REFUSING: Final = 599
+
+
+class RequestHead(Protocol):
+    """What is read of a request: aiohttp's message and its web.Request both are one."""
+
+    @property
+    def method(self) -> str:
+        """As on the wire."""
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """All of them, in order."""
+
+
+def tokens(headers: CIMultiDictProxy[str], name: str) -> list[str]:
+    """The comma separated values of every header of that name, in lower case."""
+    values = headers.getall(name, ())
+    return [part.strip().lower() for value in values for part in value.split(",")]
+
+
+def is_upgrade(headers: CIMultiDictProxy[str]) -> bool:
+    """Whether the request asks for a WebSocket, rightly or wrongly."""
+    return "upgrade" in headers and "websocket" in tokens(headers, "upgrade")
+
+
+def validate(head: RequestHead, version: tuple[int, int]) -> Refusal | None:
+    """What is wrong with the upgrade request; None when it is as RFC 6455 section 4.2.1 says."""
+    headers = head.headers
+    if "transfer-encoding" in headers or headers.get("content-length", "0").strip() != "0":
+        return _bad("A WebSocket handshake has no body.")
+    if head.method != "GET":
+        return refusal(405, "A WebSocket handshake is a GET.", ("Allow", "GET"))
+    if version < (1, 1):
+        return _bad("A WebSocket handshake needs HTTP/1.1.")
+    if not headers.get("host"):
+        return _bad("The Host header is missing.")
+    if "upgrade" not in tokens(headers, "connection"):
+        return _bad("The Connection header lacks the token Upgrade.")
+    versions = headers.getall("sec-websocket-version", ())
+    if len(versions) != 1 or versions[0].strip() != VERSION:
+        return refusal(426, "Only WebSocket version 13 is spoken.", *_UPGRADE_HINT)
+    keys = headers.getall("sec-websocket-key", ())
+    if len(keys) != 1 or not _is_key(keys[0].strip()):
+        return _bad("Sec-WebSocket-Key must be sixteen bytes in base64, once.")
+    if any(not _TOKEN.fullmatch(offer) for offer in subprotocols(headers)):
+        return _bad("Sec-WebSocket-Protocol is not a list of tokens.")
+    return None
+
+
+def subprotocols(headers: CIMultiDictProxy[str]) -> tuple[str, ...]:
+    """What the client offers to speak, in its order; case is kept, it matters here."""
+    values = headers.getall("sec-websocket-protocol", ())
+    offers = (part.strip() for value in values for part in value.split(","))
+    return tuple(offer for offer in offers if offer)
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(b64decode(key, validate=True)) == _KEY_SIZE
+    except (binascii.Error, ValueError):
+        return False
+
+
+_UPGRADE_HINT: Final = (
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", VERSION),
+)
+
+
+def refusal(status: int, text: str, *headers: tuple[str, str]) -> Refusal:
+    """A refusal in one line of plain text."""
+    plain = ("Content-Type", "text/plain; charset=utf-8")
+    return Refusal(status, (*headers, plain), text.encode() + b"\n")
+
+
+def _bad(text: str) -> Refusal:
+    return refusal(400, text)
+
+
+def upgrade_required() -> Refusal:
+    """For a request without upgrade where only WebSockets are offered."""
+    return refusal(426, "This address speaks WebSocket.", *_UPGRADE_HINT)
+
+
+def accept_key(key: str) -> str:
+    """RFC 6455 section 4.2.2, step 5.4."""
+    digest = sha1(key.encode() + GUID, usedforsecurity=False).digest()
+    return b64encode(digest).decode()
+
+
+def is_clean(name: str, value: str) -> bool:
+    """Whether a header can be sent without saying more than one header."""
+    return bool(_TOKEN.fullmatch(name)) and not _FORBIDDEN.search(value)
+
+
+def encode_acceptance(
+    key: str, *, subprotocol: str = "", extensions: str = "", set_cookies: Iterable[str] = ()
+) -> bytes:
+    """The 101. Values that would break out of their line are left out."""
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept_key(key)}",
+    ]
+    if subprotocol and is_clean("Sec-WebSocket-Protocol", subprotocol):
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    if extensions:
+        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
+    lines += [f"Set-Cookie: {cookie}" for cookie in set_cookies if is_clean("Set-Cookie", cookie)]
+    return _finish(lines)
+
+
+def sendable_headers(refused: Refusal) -> list[tuple[str, str]]:
+    """The refusal's headers without hop-by-hop ones and without what could split the answer."""
+    return [
+        (name, value)
+        for name, value in refused.headers
+        if name.lower() not in _HOP_BY_HOP and is_clean(name, value)
+    ]
+
+
+def sendable_status(refused: Refusal) -> int:
+    """The refusal's status; 500 where it would not be a refusal at all."""
+    if _FIRST_REFUSING <= refused.status <= _LAST_REFUSING:
+        return refused.status
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def encode_refusal(refused: Refusal) -> bytes:
+    """The whole answer; the connection ends with it."""
+    status = sendable_status(refused)
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Refused"
+    lines = [f"HTTP/1.1 {status} {phrase}"]
+    lines += [f"{name}: {value}" for name, value in sendable_headers(refused)]
+    if status == HTTPStatus.UPGRADE_REQUIRED:
+        lines += ["Upgrade: websocket", "Connection: Upgrade, close"]
+    else:
+        lines.append("Connection: close")
+    body = b"" if status in _BODILESS else refused.body
+    if status not in _BODILESS:
+        lines.append(f"Content-Length: {len(body)}")
+    return _finish(lines) + body
+
+
+def _finish(lines: list[str]) -> bytes:
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
