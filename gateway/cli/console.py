@@ -8,7 +8,6 @@ Works without a terminal: lines from a pipe are sent, their replies awaited, the
 import asyncio
 import contextlib
 import json
-import resource
 import ssl
 import sys
 import time
@@ -16,13 +15,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 import click
 
-from gateway.config import units
-
+from . import arguments
 from .tally import Tally, progress_line, summary_table
 from .terminal import Lines, shown, wrapped
 
@@ -185,7 +182,7 @@ async def _follow(
 
 async def crowd(target: Target, connections: int, *, seconds: float | None, as_json: bool) -> int:
     """Many connections that only count; returns the exit code."""
-    _raise_file_limit(connections)
+    arguments.raise_file_limit(connections)
     tally = Tally(connections)
     started = time.monotonic()
     opening = asyncio.Semaphore(_OPENING_AT_ONCE)
@@ -230,52 +227,8 @@ def _reporter(*, as_json: bool) -> Callable[[dict[str, Any]], None]:
     return report
 
 
-def _raise_file_limit(connections: int) -> None:
-    """Every connection is a file; the soft limit is often 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + 64
-    if hard != resource.RLIM_INFINITY and wanted > hard:
-        raise click.ClickException(
-            f"{connections} connections need {wanted} open files, the limit is {hard} (ulimit -n)"
-        )
-    if soft != resource.RLIM_INFINITY and wanted > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise click.BadParameter(f'expected ws://HOST/PATH or wss://HOST/PATH, got "{value}"')
-    return value
-
-
-def _headers(
-    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
-    headers = []
-    for value in values:
-        name, colon, rest = value.partition(":")
-        if not colon or not name.strip() or not rest.isprintable():
-            raise click.BadParameter(f'expected "Name: value", got "{value}"')
-        headers.append((name.strip(), rest.strip()))
-    return tuple(headers)
-
-
-def _duration(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> float | None:
-    try:
-        return None if value is None else units.positive_duration(value)
-    except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
-
-
 @click.command("console")
-@click.argument("url", callback=_url)
+@click.argument("url", callback=arguments.url)
 @click.option(
     "--channel",
     "channels",
@@ -290,13 +243,15 @@ def _duration(
     type=click.IntRange(min=1),
     help="Open so many, and count what each receives.",
 )
-@click.option("--timeout", callback=_duration, metavar="DURATION", help="End after 30s, 5m, 1h.")
+@click.option(
+    "--timeout", callback=arguments.duration, metavar="DURATION", help="End after 30s, 5m, 1h."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for scripts.")
 @click.option(
     "--header",
     "headers",
     multiple=True,
-    callback=_headers,
+    callback=arguments.headers,
     metavar="'NAME: VALUE'",
     help="A header of the handshake; may be repeated.",
 )
