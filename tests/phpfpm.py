@@ -131,13 +131,14 @@ class PhpFpm:
         command += ["-d", "opcache.enable=1"]
         if os.geteuid() == 0:
             command.append("-R")
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "stderr.log").open("ab"),
-            cwd=self.folder,
-        )
+        with (self.folder / "stderr.log").open("ab") as errors:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                cwd=self.folder,
+            )
         self.wait_until_it_listens()
         return self
 
