@@ -1,20 +1,16 @@
-"""The numbers wsgate publishes, and how they are counted without being noticed.
+"""The numbers wsgate publishes.
 
-On the way of a frame a count is `counter.value += 1` and a duration one bisection: whoever counts
-asks for its `Counter` or `Histogram` once, at start, and keeps it. Numbers that somebody knows
-anyway (open sockets, a pool's books) are read by a function at the moment of the scrape.
-
-`Metrics.export` gives everything as one JSON-able snapshot; `merge` adds up the snapshots of many
-processes; `render` makes Prometheus text of one. A number of the whole gateway (its channels) is
+`Metrics` has one family for each, by name; `gateway.series` says how they are counted. Its
+`export` gives everything of this process as one JSON-able snapshot, `merge` adds up those of many
+processes, `render` makes Prometheus text of one. A number of the whole gateway (its channels) is
 therefore read in one process only. Labels come from the configuration or from fixed words, never
-from a client; nothing here waits.
+from a client.
 """
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -27,92 +23,39 @@ from prometheus_client.registry import Collector
 
 from fastcgi.limits import PoolStatistics
 
+from .series import SECONDS, Counter, Family, Gauge, Histogram, Snapshot, merge
+
+__all__ = [
+    "CONTENT_TYPE",
+    "ChannelNumbers",
+    "Counter",
+    "Family",
+    "Gauge",
+    "Histogram",
+    "Metrics",
+    "Snapshot",
+    "close_label",
+    "merge",
+    "render",
+]
+
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
-Snapshot = dict[str, list[list[Any]]]
-"""Of each metric its series: [label values, number], or [label values, [counts, sum]]."""
 
-SECONDS: Final = (
-    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
-)
-"""Upper bounds of the buckets; what took longer falls into one without a bound."""
+class ChannelNumbers(Protocol):
+    """What the channels of this process count by themselves; `channels.service` has it."""
 
+    @property
+    def publications(self) -> Mapping[Any, int]:
+        """Messages published, by origin."""
 
-class Counter:
-    """A number that only grows; whoever counts adds to `value`."""
+    @property
+    def deliveries(self) -> int:
+        """Publications handed to subscribers."""
 
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        self.value = 0
-
-    def export(self) -> int:
-        """The count as it stands."""
-        return self.value
-
-
-class Histogram:
-    """How often a duration fell into each bucket."""
-
-    __slots__ = ("counts", "sum")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(SECONDS) + 1)
-        self.sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one duration; one that equals a bound belongs below it."""
-        self.counts[bisect_left(SECONDS, seconds)] += 1
-        self.sum += seconds
-
-    def export(self) -> list[Any]:
-        """The counts of the buckets, each for itself, and the sum."""
-        return [list(self.counts), self.sum]
-
-
-class Gauge:
-    """A number that somebody else keeps; `read` says it, and must not wait."""
-
-    __slots__ = ("read",)
-
-    def __init__(self) -> None:
-        self.read: Callable[[], float] = int
-
-    def export(self) -> float:
-        """What it is now."""
-        return self.read()
-
-
-_SeriesT = TypeVar("_SeriesT", Counter, Histogram, Gauge)
-
-
-class Family(Generic[_SeriesT]):
-    """One metric: its name, its labels, and a series for each combination of their values."""
-
-    def __init__(self, kind: type[_SeriesT], name: str, explanation: str, labels: str = "") -> None:
-        self.kind: type[_SeriesT] = kind
-        self.name = f"wsgate_{name}"
-        self.explanation = explanation
-        self.labels = tuple(labels.split())
-        self._series: dict[tuple[str, ...], _SeriesT] = {}
-
-    def labelled(self, *values: str) -> _SeriesT:
-        """The series of these label values, the same object each time; keep it where it counts."""
-        if len(values) != len(self.labels):
-            raise ValueError(f"{self.name} has the labels {self.labels}, got {values}")
-        series = self._series.get(values)
-        if series is None:
-            series = self._series[values] = self.kind()
-        return series
-
-    def forget(self, *values: str) -> None:
-        """Drop a series, when what it counted has left the configuration."""
-        self._series.pop(values, None)
-
-    def export(self) -> list[list[Any]]:
-        """Every series with its value."""
-        return [[list(values), series.export()] for values, series in self._series.items()]
+    @property
+    def subscriptions(self) -> int:
+        """Subscriptions that are held now."""
 
 
 class Metrics:
@@ -174,7 +117,7 @@ class Metrics:
             Counter, "worker_restarts_total", "Workers that had to be replaced."
         )
         self.build_info = Family(Gauge, "build_info", "Always 1; says the version.", "version")
-        self._pools: dict[str, Callable[[], PoolStatistics]] = {}
+        self._watched: dict[str, Callable[[], Snapshot]] = {}
         self.build_info.labelled(version).read = lambda: 1
         for bare in (self.deliveries_total, self.slow_consumers_total, self.worker_restarts_total):
             bare.labelled()
@@ -189,17 +132,20 @@ class Metrics:
 
     def watch_pool(self, upstream: str, statistics: Callable[[], PoolStatistics]) -> None:
         """Read an upstream's pool at every scrape, in place of one watched before."""
-        self._pools[upstream] = statistics
+        self._watched[f"pool {upstream}"] = lambda: _pool(upstream, statistics())
 
     def forget_pool(self, upstream: str) -> None:
         """Stop reading the pool of an upstream that has left the configuration."""
-        self._pools.pop(upstream, None)
+        self._watched.pop(f"pool {upstream}", None)
+
+    def watch_channels(self, numbers: ChannelNumbers) -> None:
+        """Read what the channels count at every scrape."""
+        self._watched["channels"] = lambda: _channels(numbers)
 
     def export(self) -> Snapshot:
         """Every number of this process."""
         own = {family.name: family.export() for family in self.families()}
-        pools = (_pool(upstream, read()) for upstream, read in self._pools.items())
-        return merge([own, *pools])
+        return merge([own, *(read() for read in self._watched.values())])
 
 
 _RUNNING: Final = ("busy", "settling", "draining")
@@ -214,6 +160,15 @@ def _pool(upstream: str, books: PoolStatistics) -> Snapshot:
         "wsgate_fastcgi_connections": [[[upstream, s], getattr(books, s)] for s in states],
         "wsgate_fastcgi_retries_total": [[[upstream, s], n] for s, n in books.retries.items()],
         "wsgate_fastcgi_errors_total": [[[upstream, s], n] for s, n in errors],
+    }
+
+
+def _channels(numbers: ChannelNumbers) -> Snapshot:
+    publications = numbers.publications.items()
+    return {
+        "wsgate_publications_total": [[[str(source)], n] for source, n in publications],
+        "wsgate_deliveries_total": [[[], numbers.deliveries]],
+        "wsgate_subscriptions": [[[], numbers.subscriptions]],
     }
 
 
@@ -233,32 +188,6 @@ def close_label(code: int) -> str:
         if low <= code <= high:
             return f"{low}-{high}"
     return "other"
-
-
-_SAME_EVERYWHERE: Final = "wsgate_build_info"
-
-
-def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """The sum of many processes' numbers; a metric or a series may be missing in some."""
-    merged: dict[str, dict[tuple[str, ...], Any]] = {}
-    for snapshot in snapshots:
-        for name, rows in snapshot.items():
-            series = merged.setdefault(name, {})
-            for labels, value in rows:
-                key = tuple(labels)
-                same = key not in series or name == _SAME_EVERYWHERE
-                series[key] = value if same else _add(series[key], value)
-    return {
-        name: [[list(labels), value] for labels, value in series.items()]
-        for name, series in merged.items()
-    }
-
-
-def _add(left: Any, right: Any) -> Any:
-    if not isinstance(left, list):
-        return left + right
-    counts = [one + other for one, other in zip(left[0], right[0], strict=True)]
-    return [counts, left[1] + right[1]]
 
 
 def render(snapshot: Snapshot) -> bytes:

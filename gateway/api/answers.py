@@ -59,7 +59,9 @@ async def answer_failures(request: web.Request, handler: Handler) -> web.StreamR
         kept = {
             name: exc.headers[name] for name in ("Allow", "WWW-Authenticate") if name in exc.headers
         }
-        return answer(error(exc.status, kind, exc.text or exc.reason), exc.status, kept)
+        # Without a text of ours aiohttp says "404: Not Found".
+        message = (exc.text or exc.reason).removeprefix(f"{exc.status}: ")
+        return answer(error(exc.status, kind, message), exc.status, kept)
     except Exception as exc:  # noqa: BLE001 - the last place that can answer; it is logged
         status, body = describe(exc)
         headers = {"Retry-After": _RETRY_AFTER} if status in _TRY_AGAIN else None

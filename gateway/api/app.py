@@ -54,5 +54,6 @@ def replace_services(app: web.Application, services: ApiServices) -> None:
 
 
 async def _protect(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers["Server"] = "wsgate"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"

@@ -25,7 +25,7 @@ def _hashes(element: bytes) -> str:
 
 
 _POLICY: Final = (
-    f"default-src 'none'; connect-src 'self'; script-src {_hashes(b'script')}; "
+    f"default-src 'none'; connect-src 'self'; img-src data:; script-src {_hashes(b'script')}; "
     f"style-src {_hashes(b'style')}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

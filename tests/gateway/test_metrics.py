@@ -1,10 +1,13 @@
 import json
+from collections import Counter
+from dataclasses import dataclass
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastcgi.limits import PoolStatistics
-from gateway.metrics import SECONDS, Histogram, Metrics, close_label, merge, render
+from gateway.metrics import Metrics, close_label, merge, render
+from gateway.series import SECONDS, Histogram
 
 NAMES = {
     "wsgate_connections",
@@ -129,6 +132,25 @@ def test_a_pool_is_watched_until_it_is_forgotten() -> None:
 
     metrics.forget_pool("app")
     assert not [labels for _, labels in samples(metrics) if "app" in labels]
+
+
+@dataclass
+class Channels:
+    publications: Counter[str]
+    deliveries: int = 7
+    subscriptions: int = 4
+
+
+def test_what_the_channels_count_is_read_at_the_scrape() -> None:
+    metrics = Metrics("1.0")
+    channels = Channels(Counter({"api": 2, "php": 3}))
+    metrics.watch_channels(channels)
+    channels.deliveries += 1
+    seen = samples(metrics)
+    assert seen["wsgate_publications_total", ("api",)] == 2
+    assert seen["wsgate_publications_total", ("php",)] == 3
+    assert seen["wsgate_deliveries_total", ()] == 8
+    assert seen["wsgate_subscriptions", ()] == 4
 
 
 def test_many_processes_add_up_even_through_json() -> None:

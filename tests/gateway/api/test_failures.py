@@ -47,7 +47,8 @@ async def test_another_method_is_405_and_told_which(api, method, path, allow):
     response = await api.request(method, path)
     assert response.status == 405
     assert set(response.headers["Allow"].split(",")) == allow
-    assert (await response.json())["error"]["code"] == 405
+    error = (await response.json())["error"]
+    assert (error["code"], error["message"]) == (405, "Method Not Allowed")
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/channels/", "/channels/a/b", "/connections"])
@@ -116,3 +117,4 @@ async def test_answers_are_not_kept_by_anybody(api):
         response = await api.get(path)
         assert response.headers["Cache-Control"] == "no-store"
         assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Server"] == "wsgate"
