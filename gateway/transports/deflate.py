@@ -5,6 +5,7 @@ bytes for every client with the same window, so a publication is compressed once
 clients send is left to aiohttp's reader, which stops at the size limit.
 """
 
+import re
 import zlib
 from typing import Final
 
@@ -14,6 +15,9 @@ EXTENSION: Final = "permessage-deflate"
 WORTHWHILE: Final = 128
 """Smaller messages are sent as they are: they would not shrink."""
 
+_WINDOW: Final = "server_max_window_bits"
+_VALUELESS: Final = re.compile(rf"{_WINDOW}\s*(;|$)")
+_LARGEST_WINDOW: Final = 15
 _TAIL: Final = b"\x00\x00\xff\xff"
 
 
@@ -28,8 +32,14 @@ def negotiate(offer: str) -> tuple[int, str]:
     for part in ours:
         _, semicolon, rest = part.partition(";")
         bits, _ = ws_ext_parse(EXTENSION + semicolon + rest, isserver=True)
-        if bits:
-            return bits, ws_ext_gen(bits, isserver=True, server_notakeover=True)
+        if not bits or _VALUELESS.search(rest):
+            continue
+        answer = ws_ext_gen(bits, isserver=True, server_notakeover=True)
+        # aiohttp leaves the default out, but an offer with this parameter is only accepted by
+        # an answer that has it (RFC 7692 section 7.1.2.1).
+        if bits == _LARGEST_WINDOW and _WINDOW in rest:
+            answer += f"; {_WINDOW}={bits}"
+        return bits, answer
     return 0, ""
 
 
