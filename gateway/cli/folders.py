@@ -11,15 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from gateway.config.checks import check
 from gateway.config.document import Document, read
+from gateway.config.loading import build
 from gateway.config.model import Config
-from gateway.config.problems import Places, Problem, from_pydantic
+from gateway.config.problems import Problem
 from gateway.config.routes import Route
 from gateway.config.units import Listen
-from gateway.config.unserved import find_unserved
 from gateway.errors import ConfigurationError
 
 SCRIPT: Final = "ws.php"
@@ -51,7 +48,7 @@ def config_of(directory: Path) -> Config:
     for upstream in data["upstreams"].values():
         upstream.setdefault("address", _NOWHERE)
         upstream.setdefault("document_root", str(root))
-    return _validated(data, root, str(directory))
+    return build(Document(data), name=str(directory), folder=root)
 
 
 def with_private_php_fpm(
@@ -147,18 +144,3 @@ def _fragment(folder: Path) -> dict[str, Any]:
     if problems:
         raise ConfigurationError(*(problem.render(str(file)) for problem in problems))
     return data
-
-
-def _validated(data: dict[str, Any], root: Path, name: str) -> Config:
-    places = Places(Document().lines, frozenset())
-    problems: list[Problem] = []
-    config = None
-    try:
-        config = Config.model_validate(data, context={"folder": root})
-    except ValidationError as exc:
-        problems = from_pydantic(exc.errors(include_url=False), places)
-    found = [*check(data, root), *find_unserved(data)]
-    problems += [places.problem(path, message) for path, message in found]
-    if config is None or problems:
-        raise ConfigurationError(*(problem.render(name) for problem in dict.fromkeys(problems)))
-    return config

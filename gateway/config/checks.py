@@ -193,5 +193,5 @@ def _check_stores(route: dict[str, Any], path: Path, data: dict[str, Any]) -> Fo
             caches.append(((*path, "messages", "rules", name, "cache"), rule.get("cache")))
     for at, cache in caches:
         store = cache.get("store", "memory") if isinstance(cache, dict) else "memory"
-        if store in {"memcached", "redis"} and store not in stores:
+        if store in ("memcached", "redis") and store not in stores:
             yield (*at, "store"), f"stores has no {store}; say where it is"

@@ -15,7 +15,7 @@ from gateway.errors import ConfigurationError
 from .checks import check
 from .document import Document, read
 from .model import Config
-from .problems import Path, Places, Problem, from_pydantic
+from .problems import Path, Places, Problem, from_pydantic, path_of_error
 from .unserved import find_unserved
 
 _MAX_FILE: Final = 1024 * 1024
@@ -36,7 +36,14 @@ def parse(
     text: str, *, name: str, folder: FilePath, environ: Mapping[str, str] = os.environ
 ) -> Config:
     """The configuration in the text, which is called `name` and has its files at `folder`."""
-    document = read(text, environ, folder)
+    return build(read(text, environ, folder), name=name, folder=folder)
+
+
+def build(document: Document, *, name: str, folder: FilePath) -> Config:
+    """The configuration in a document, also one that was put together in Python.
+
+    Such a document has no lines, so its mistakes are named by key alone.
+    """
     problems = list(document.problems)
     config: Config | None = None
     if document.data is None:
@@ -57,15 +64,15 @@ def parse(
 def _validate(
     data: dict[str, Any], document: Document, folder: FilePath
 ) -> tuple[Config | None, list[Problem]]:
-    places = Places(document.lines, frozenset(document.from_files))
+    places = Places(data, document.lines, document.from_files)
     problems: list[Problem] = []
     config = None
     try:
         config = Config.model_validate(data, context={"folder": folder})
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
-        known = [one for one in errors if places.path_of(one["loc"]) not in document.broken]
-        problems += from_pydantic(known, places)
+        new = [one for one in errors if path_of_error(one, places) not in document.broken]
+        problems += from_pydantic(new, places)
     problems += _at(check(data, folder), places, document.broken)
     # One mistake in a value is enough: what is not even right need not also be built.
     said = {problem.place for problem in problems}

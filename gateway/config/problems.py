@@ -7,6 +7,7 @@ A value that may be a secret is never part of a line.
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,28 +46,29 @@ class Problem:
 
 
 class Places:
-    """The lines of keys and values, by their path in the file."""
+    """Where the keys and values of a file stand."""
 
-    def __init__(self, lines: Mapping[Path, int], from_files: frozenset[Path]) -> None:
+    def __init__(self, data: Any, lines: Mapping[Path, int], from_files: AbstractSet[Path]) -> None:
+        self._data = data
         self._lines = lines
         self._from_files = from_files
 
-    def path_of(self, loc: Sequence[str | int]) -> Path:
-        """The path in the file of a pydantic location.
+    def path_of(self, loc: Sequence[str | int], *, missing: bool = False) -> Path:
+        """The path in the file of a pydantic location; of a missing key, where it would be.
 
         pydantic also counts what the file does not show: the type of a source, the client
         section of keys that stand directly in a route, the only item of a list.
         """
         path: Path = ()
-        for index, part in enumerate(loc):
-            is_last = index == len(loc) - 1
-            if (*path, part) in self._lines:
+        here = around = self._data
+        for part in loc[:-1] if missing else loc:
+            if _has(here, part):
                 path = (*path, part)
-            elif path and path[-1] == "client" and (*path[:-1], part) in self._lines:
+                here, around = here[part], here
+            elif path and path[-1] == "client" and _has(around, part):
                 path = (*path[:-1], part)
-            elif is_last and part != "[key]" and not isinstance(part, int):
-                path = (*path, part)
-        return path
+                here = around[part]
+        return (*path, loc[-1]) if missing else path
 
     def problem(self, path: Path, message: str) -> Problem:
         """A mistake at that path, or where it would stand if it is not in the file."""
@@ -76,6 +78,12 @@ class Places:
         if path in self._from_files:
             message = message.partition(", got ")[0]
         return Problem(self._lines.get(at, 0), place(path), message)
+
+
+def _has(data: Any, part: str | int) -> bool:
+    if isinstance(data, dict):
+        return part in data
+    return isinstance(data, list) and isinstance(part, int) and part < len(data)
 
 
 def place(path: Path) -> str:
@@ -97,10 +105,15 @@ def from_pydantic(errors: Sequence[ErrorDetails], places: Places) -> list[Proble
     list that lost its bad items.
     """
     return [
-        places.problem(places.path_of(error["loc"]), _message(error))
+        places.problem(path_of_error(error, places), _message(error))
         for error in errors
         if not _follows(error)
     ]
+
+
+def path_of_error(error: ErrorDetails, places: Places) -> Path:
+    """The path in the file of what pydantic complains of."""
+    return places.path_of(error["loc"], missing=error["type"] == "missing")
 
 
 def _follows(error: ErrorDetails) -> bool:

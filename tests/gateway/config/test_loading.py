@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.loading import load
+from gateway.config.document import Document
+from gateway.config.loading import build, load
 from gateway.config.model import Config
 from gateway.config.units import Listen
 from gateway.errors import ConfigurationError
@@ -205,6 +206,18 @@ def test_merged_mappings_give_way_to_what_stands_there(read: Load) -> None:
 def test_a_configuration_cannot_be_changed(read: Load) -> None:
     with pytest.raises(ValueError, match="frozen"):
         read(UPSTREAM).workers = 2  # type: ignore[misc]
+
+
+def test_what_was_put_together_in_python_names_its_mistakes_by_key() -> None:
+    data = {"routes": [{"path": "/a", "events": []}, {"path": "b", "send_buffer": "x"}]}
+
+    with pytest.raises(ConfigurationError) as caught:
+        build(Document(data), name="examples", folder=Path("/"))
+
+    assert caught.value.problems == (
+        'examples: routes[1].path: expected a path that begins with /, got "b"',
+        'examples: routes[1].send_buffer: expected a size such as 64KiB or 1MiB, got "x"',
+    )
 
 
 def test_relative_files_start_at_the_folder_of_the_file(read: Load, tmp_path: Path) -> None:
