@@ -169,13 +169,15 @@ class Audience:
         position = publication.position
         if position.offset and not self._advance(position):
             return 0
+        if self._ahead is not None:
+            self._check_ahead(position)
         if self._uncertain:
             self._settle(position)
         exclude = publication.message.exclude
         if exclude or self._ahead:
             return self._pass_on_to_some(publication, exclude)
         changes = self._changes
-        members = tuple(self._members)
+        members = self.members()
         for member in members:
             if self._changes != changes and member not in self._members:
                 continue
@@ -187,14 +189,15 @@ class Audience:
         return len(members)
 
     def lose(self) -> None:
-        """Publications may have been missed: tell the members, once until the next one passes."""
+        """Publications may have been missed: tell each member, once until the next one passes."""
         self.restart_attempts()
-        if self._uncertain or not self._members:
-            return
-        self._uncertain = True
         for member in self.members():
+            self._make_uncertain(member)
+
+    def _make_uncertain(self, member: Subscriber) -> None:
+        if self._members.get(member) is not None:
             self._members[member] = None
-        for member in self.members():
+            self._uncertain = True
             member.on_gap(self.channel)
 
     def _advance(self, position: Position) -> bool:
@@ -211,30 +214,35 @@ class Audience:
         return True
 
     def _settle(self, position: Position) -> None:
-        """The gap has ended: from this position on the members hear everything again."""
+        """The gap has ended: those who get this publication hear everything again."""
         self._uncertain = False
         before = Position(position.offset - 1, position.epoch) if position.offset else NOWHERE
         for member, admitted in self._members.items():
             if admitted is None:
-                self._members[member] = before
+                if self._ahead is not None and member in self._ahead:
+                    self._uncertain = True
+                else:
+                    self._members[member] = before
+
+    def _check_ahead(self, position: Position) -> None:
+        """Find whom, of those handed more than had passed, the stream has reached now."""
+        ahead = self._ahead or {}
+        for member, handed in tuple(ahead.items()):
+            if handed.epoch != position.epoch or handed.offset < position.offset:
+                del ahead[member]
+                if handed.epoch != position.epoch or handed.offset + 1 != position.offset:
+                    self._make_uncertain(member)
+        self._ahead = ahead or None
 
     def _pass_on_to_some(self, publication: Publication, exclude: str) -> int:
-        position = publication.position
+        ahead = self._ahead or {}
         count = 0
         for member in self.members():
-            if member not in self._members or member.id == exclude:
+            if member not in self._members or member in ahead or member.id == exclude:
                 continue
-            if self._ahead is not None and position.offset:
-                handed = self._ahead.get(member)
-                if handed is not None:
-                    if handed.epoch == position.epoch and position.offset <= handed.offset:
-                        continue
-                    del self._ahead[member]
             count += 1
             try:
                 member.deliver(publication)
             except Exception:
                 log.exception("delivery failed")
-        if not self._ahead:
-            self._ahead = None
         return count

@@ -113,7 +113,11 @@ class Receiver(Protocol):
         """A member went (channels with presence only)."""
 
     def on_closed(self, channel: str) -> None:
-        """The channel was closed under its subscribers."""
+        """The channel was closed under its subscribers.
+
+        The broker has taken out every member of this worker, also those that joined between
+        the closing and this call.
+        """
 
     def on_gap(self, channel: str | None) -> None:
         """Publications may have been missed, in one channel or (None) in all of them."""

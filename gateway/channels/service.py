@@ -39,7 +39,7 @@ from .resume import Joined, merge
 from .subscriber import Subscriber
 from .subscriptions import Subscriptions
 
-_JOIN_TRIES: Final = 5
+_JOIN_TRIES: Final = 20
 _NOT_LET_IN: Final = (ChannelError, SubscriberGoneError)
 """Errors after which the broker holds nothing of a join, or has been told so."""
 _PAGE: Final = 500
@@ -262,7 +262,7 @@ class ChannelService:
             if authorize and policy.authorization is not None:
                 await self._authorize(subscriber, channel, policy.authorization)
             joined = await self._negotiate(attempt, channel, policy.rules, since)
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._subscriptions.end(audience, attempt)
             self._withdraw(audience, subscriber, refused=isinstance(error, _NOT_LET_IN))
             raise
@@ -322,7 +322,8 @@ class ChannelService:
                 page = await self._broker.history(channel, rules, since=since, limit=None)
             if attempt.abandoned:
                 raise SubscriberGoneError(channel)
-            if not attempt.stale:
+            of_one_life = page is None or page.position.epoch == position.epoch
+            if of_one_life and not attempt.stale:
                 return merge(position, page, attempt.arrived(), since)
         raise BrokerUnavailableError(f"{channel}: the channel broke {_JOIN_TRIES} times at a join")
 
