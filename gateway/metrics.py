@@ -7,7 +7,6 @@ therefore read in one process only. Labels come from the configuration or from f
 from a client.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final, Protocol
@@ -52,10 +51,6 @@ class ChannelNumbers(Protocol):
     @property
     def deliveries(self) -> int:
         """Publications handed to subscribers."""
-
-    @property
-    def subscriptions(self) -> int:
-        """Subscriptions that are held now."""
 
 
 class Metrics:
@@ -153,13 +148,11 @@ _RUNNING: Final = ("busy", "settling", "draining")
 
 def _pool(upstream: str, books: PoolStatistics) -> Snapshot:
     states = ("idle", "connecting", *_RUNNING)
-    errors = ((_word(name), count) for name, count in books.errors.items())
     return {
         "wsgate_fastcgi_in_flight": [[[upstream], sum(getattr(books, s) for s in _RUNNING)]],
         "wsgate_fastcgi_queue_length": [[[upstream], books.waiting]],
         "wsgate_fastcgi_connections": [[[upstream, s], getattr(books, s)] for s in states],
         "wsgate_fastcgi_retries_total": [[[upstream, s], n] for s, n in books.retries.items()],
-        "wsgate_fastcgi_errors_total": [[[upstream, s], n] for s, n in errors],
     }
 
 
@@ -168,13 +161,7 @@ def _channels(numbers: ChannelNumbers) -> Snapshot:
     return {
         "wsgate_publications_total": [[[str(source)], n] for source, n in publications],
         "wsgate_deliveries_total": [[[], numbers.deliveries]],
-        "wsgate_subscriptions": [[[], numbers.subscriptions]],
     }
-
-
-def _word(error: str) -> str:
-    """The label of an error class: QueueFullError is queue_full."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", error.removesuffix("Error")).lower()
 
 
 _OWN_CLOSES: Final = frozenset({*range(1000, 1016), 4401, 4403, 4409, 4410})

@@ -203,6 +203,7 @@ class Worker:
 
     def _watch_numbers(self) -> None:
         metrics, channels = self.metrics, self.channels
+        metrics.watch_channels(channels)
         metrics.channels.labelled().read = lambda: channels.channels
         metrics.subscriptions.labelled().read = lambda: channels.subscriptions
         for upstream in self.runtime.upstreams:
