@@ -26,7 +26,7 @@ lint:
 
 bench:
 	@scripts/setup bench
-	@exec benchmarks/run $(ARGS)
+	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

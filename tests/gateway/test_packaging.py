@@ -106,7 +106,7 @@ def test_every_command_that_is_named_exists(file: str) -> None:
 
 def test_the_makefile_calls_only_scripts_that_are_there_and_executable() -> None:
     text = (ROOT / "Makefile").read_text()
-    for script in set(re.findall(r"(?:scripts|benchmarks|\.ci)/\w+", text)) | {".ci/run"}:
+    for script in set(re.findall(r"(?:scripts|\.ci)/\w+", text)) | {".ci/run"}:
         path = ROOT / script
         assert path.is_file(), script
         assert path.stat().st_mode & 0o100, script
