@@ -56,6 +56,8 @@ class RequestHead(Protocol):
 def tokens(headers: CIMultiDictProxy[str], name: str) -> list[str]:
     """The comma separated values of every header of that name, in lower case."""
     values = headers.getall(name, ())
+    if len(values) == 1 and "," not in values[0]:
+        return [values[0].strip().lower()]
     return [part.strip().lower() for value in values for part in value.split(",")]
 
 
@@ -91,6 +93,8 @@ def validate(head: RequestHead, version: tuple[int, int]) -> Refusal | None:
 def subprotocols(headers: CIMultiDictProxy[str]) -> tuple[str, ...]:
     """What the client offers to speak, in its order; case is kept, it matters here."""
     values = headers.getall("sec-websocket-protocol", ())
+    if not values:
+        return ()
     offers = (part.strip() for value in values for part in value.split(","))
     return tuple(offer for offer in offers if offer)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import WebSocketReader, WSMessage, WSMessageTextBytes
+from aiohttp.http import WebSocketError, WSCloseCode, WSMessage, WSMessageTextBytes
 
 Message = WSMessage | WSMessageTextBytes
 
@@ -28,28 +28,12 @@ class Inbox(WebSocketDataQueue):
     """
 
     recipient: Recipient | None
-    error: BaseException | None
+    """Set by whoever feeds a reader, and put back afterwards."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(BaseProtocol(loop), 1 << 16, loop=loop)
         self.recipient = None
-        self.error = None
-
-    def pass_on(
-        self, reader: WebSocketReader, data: bytes, recipient: Recipient
-    ) -> Exception | None:
-        """Feed the reader on behalf of the recipient; the reader's error, if it found one."""
-        # Letting one client in can be a consequence of another's message: calls may nest.
-        outer = self.recipient
-        self.recipient = recipient
-        try:
-            failed, _ = reader.feed_data(data)
-        finally:
-            self.recipient = outer
-        if not failed:
-            return None
-        error, self.error = self.error, None
-        return error if isinstance(error, Exception) else RuntimeError("the reader has failed")
+        self._error: BaseException | None = None
 
     def feed_data(self, data: Message, size: int) -> None:  # noqa: ARG002 - the reader's interface
         """Called by the reader for everything it has read."""
@@ -59,4 +43,12 @@ class Inbox(WebSocketDataQueue):
     def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
         """Called by the reader before it reports failure."""
         exc.__cause__ = exc_cause
-        self.error = exc
+        self._error = exc
+
+    def take_error(self) -> tuple[int, str]:
+        """Close code and reason of the failure that a reader has just reported."""
+        error, self._error = self._error, None
+        if isinstance(error, WebSocketError):
+            return int(error.code), str(error)
+        # What is no WebSocketError comes out of zlib: the stream is no deflate stream.
+        return WSCloseCode.INVALID_TEXT, "cannot be inflated"

@@ -11,6 +11,15 @@ from typing import Final
 _decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
+def is_utf8(payload: bytes) -> bool:
+    """Whether the whole of it is."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class MaskedText:
     """The text of one fragmented message."""
 

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 import structlog
-from aiohttp.http import WebSocketError, WebSocketReader, WSMsgType
+from aiohttp.http import WebSocketReader, WSMsgType
 
 from gateway.sessions.client import Client, Listener, TransportKind
 
@@ -22,6 +22,7 @@ from .doorman import Terms
 from .frames import NO_CODE, Opcode, encode, encode_close, is_sendable
 from .guard import INVALID_TEXT, PROTOCOL_ERROR, TOO_BIG, FrameError, FrameGuard
 from .inbox import Message
+from .utf8 import is_utf8
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,8 @@ _CONTROL_BURST: Final = 1.001
 _PING: Final = encode(b"", Opcode.PING)
 _PLAIN: Final = "websocket"
 _FAILED: Final = "connection failed"
+_TEXT_FRAME: Final = int(Opcode.TEXT)
+_BINARY_FRAME: Final = int(Opcode.BINARY)
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CLOSE: Final = WSMsgType.CLOSE
@@ -51,6 +54,11 @@ class State(Enum):
     """We have ended it and wait for the client's close frame, or for the socket to go."""
     CLOSED = auto()
     """The listener knows the end; what still comes in is thrown away."""
+
+
+# Looked up for every frame: a global costs a fraction of an enum's attribute.
+_OPEN: Final = State.OPEN
+_CLOSED: Final = State.CLOSED
 
 
 class _Signal(Enum):
@@ -144,19 +152,19 @@ class WebSocket(asyncio.Protocol):
 
     def encode(self, payload: bytes, *, text: bool) -> bytes:
         """One frame, compressed where that was negotiated and is worth it."""
-        opcode = Opcode.TEXT if text else Opcode.BINARY
+        opcode = _TEXT_FRAME if text else _BINARY_FRAME
         if self._window_bits and len(payload) >= deflate.WORTHWHILE:
             return encode(deflate.compress(payload, self._window_bits), opcode, compressed=True)
         return encode(payload, opcode)
 
     def write(self, encoded: bytes) -> None:
         """Hand a frame to the socket."""
-        if self._state is State.OPEN:
+        if self._state is _OPEN:
             self._transport.write(encoded)
 
     def buffered(self) -> int:
         """Bytes not yet taken by the kernel; what this turn of the loop wrote is among them."""
-        return 0 if self._state is State.CLOSED else self._transport.get_write_buffer_size()
+        return 0 if self._state is _CLOSED else self._transport.get_write_buffer_size()
 
     def ping(self) -> None:
         """Ask for a pong, unless the client does not even take what was written before."""
@@ -168,7 +176,7 @@ class WebSocket(asyncio.Protocol):
 
         Raises ValueError for a code that must not be sent.
         """
-        if self._state is not State.OPEN:
+        if self._state is not _OPEN:
             return
         self._transport.write(encode_close(code, reason))
         self._advance(_Signal.WE_END)
@@ -178,13 +186,13 @@ class WebSocket(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the socket; the listener hears of it when it is gone."""
-        if self._state is State.OPEN:
+        if self._state is _OPEN:
             self._advance(_Signal.WE_END)
         self._transport.abort()
 
     def pause_reading(self) -> None:
         """Stop; messages already in hand are kept for later."""
-        if self._paused or self._state is not State.OPEN:
+        if self._paused or self._state is not _OPEN:
             return
         self._paused = True
         self._commons.messages.discard(self._on_message_deadline)
@@ -197,7 +205,7 @@ class WebSocket(asyncio.Protocol):
         self._paused = False
         if not self._delivering:
             self._deliver_held()
-        if not self._paused and self._state is State.OPEN:
+        if not self._paused and self._state is _OPEN:
             self._transport.resume_reading()
             if self._guard.unfinished:
                 self._commons.messages.add(self._on_message_deadline)
@@ -206,20 +214,30 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Guard, read, deliver."""
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             return
         guard = self._guard
         before = guard.unfinished
-        error: FrameError | None = None
+        broken: FrameError | None = None
         try:
             guard.feed(data)
-        except FrameError as found:
-            error = found
-            data = data[: found.offset]
-        if data:
-            self._read(data)
-        if error is not None:
-            self._fail(error.code, error.reason)
+        except FrameError as error:
+            broken = error
+            data = data[: error.offset]
+        reader = self._reader or self._make_reader()
+        inbox = self._commons.inbox
+        # Letting one client in can be a consequence of another's message: calls may nest.
+        outer, inbox.recipient = inbox.recipient, self
+        self._delivering = True
+        failed, _ = reader.feed_data(data)
+        inbox.recipient = outer
+        if self._held and not self._paused:
+            self._deliver_held()
+        self._delivering = False
+        if failed:
+            self._fail(*inbox.take_error())
+        elif broken is not None:
+            self._fail(broken.code, broken.reason)
         elif before or guard.unfinished:
             self._book()
 
@@ -236,31 +254,22 @@ class WebSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's interface
         """The socket is gone."""
-        if self._state is not State.CLOSED:
+        if self._state is not _CLOSED:
             self._finish(*self._end, clean=False, signal=_Signal.BREAKS)
         self._commons.closing.discard(self._on_close_deadline)
         self._commons.leave(self._remote)
 
     # Reading.
 
-    def _read(self, data: bytes) -> None:
-        reader = self._reader
-        if reader is None:
-            # The reader's limit is exclusive, hence the one more.
-            reader = self._reader = WebSocketReader(
-                self._commons.inbox,
-                self._guard.max_message + 1,
-                compress=bool(self._window_bits),
-                decode_text=False,
-            )
-        outer, self._delivering = self._delivering, True
-        failure = self._commons.inbox.pass_on(reader, data, self)
-        if self._held and not self._paused:
-            self._deliver_held()
-        self._delivering = outer
-        if failure is not None:
-            code = failure.code if isinstance(failure, WebSocketError) else PROTOCOL_ERROR
-            self._fail(int(code), str(failure))
+    def _make_reader(self) -> WebSocketReader:
+        """Only clients that talk need one. Its limit is exclusive, hence the one more."""
+        self._reader = WebSocketReader(
+            self._commons.inbox,
+            self._guard.max_message + 1,
+            compress=bool(self._window_bits),
+            decode_text=False,
+        )
+        return self._reader
 
     def take(self, message: Message) -> None:
         """From the reader: one message or control frame."""
@@ -286,13 +295,13 @@ class WebSocket(asyncio.Protocol):
 
     def _deliver(self, message: Message) -> None:
         kind = message[0]
-        if self._state is not State.OPEN:
-            if kind is _CLOSE and self._state is State.CLOSING:
+        if self._state is not _OPEN:
+            if kind is _CLOSE and self._state is not _CLOSED:
                 self._on_close_frame(message)
             return
         try:
             if kind is _TEXT:
-                self._on_text(message[1])
+                self._on_data(message[1], text=True)
             elif kind is _BINARY:
                 self._on_data(message[1], text=False)
             elif kind is _CLOSE:
@@ -303,18 +312,11 @@ class WebSocket(asyncio.Protocol):
             log.exception(_FAILED, transport=_PLAIN)
             self._fail(INTERNAL, "")
 
-    def _on_text(self, payload: bytes) -> None:
-        if not payload.isascii():
-            try:
-                payload.decode()
-            except UnicodeDecodeError:
-                self._fail(INVALID_TEXT, "not UTF-8")
-                return
-        self._on_data(payload, text=True)
-
     def _on_data(self, payload: bytes, *, text: bool) -> None:
-        if len(payload) > self._terms.max_message:
+        if self._window_bits and len(payload) > self._terms.max_message:
             self._fail(TOO_BIG, f"message exceeds {self._terms.max_message} bytes")
+        elif text and not payload.isascii() and not is_utf8(payload):
+            self._fail(INVALID_TEXT, "not UTF-8")
         elif self._listener is not None:
             self._listener.on_message(payload, text=text)
 
@@ -337,7 +339,7 @@ class WebSocket(asyncio.Protocol):
         if code != NO_CODE and not is_sendable(code):
             self._fail(PROTOCOL_ERROR, f"close code {code} must not be sent")
             return
-        if self._state is State.OPEN:
+        if self._state is _OPEN:
             self._transport.write(encode_close(code))
         else:
             code, reason = self._end
@@ -347,9 +349,9 @@ class WebSocket(asyncio.Protocol):
 
     def _fail(self, code: int, reason: str) -> None:
         """Fail the WebSocket connection (RFC 6455 section 7.1.7)."""
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             return
-        if self._state is State.OPEN:
+        if self._state is _OPEN:
             self._transport.write(encode_close(code, reason))
         self._finish(code, reason, clean=False, signal=_Signal.BREAKS)
         self._commons.closing.add(self._on_close_deadline)
@@ -390,7 +392,7 @@ class WebSocket(asyncio.Protocol):
 
     def _book(self) -> None:
         """Account for a message that is, or was, unfinished."""
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             return
         guard, waiting = self._guard, self._commons.messages
         held, self._booked = self._booked, guard.held
@@ -409,7 +411,7 @@ class WebSocket(asyncio.Protocol):
 
     def _tell_congestion(self, *, congested: bool) -> None:
         self.congested = congested
-        if self._listener is not None and self._state is State.OPEN:
+        if self._listener is not None and self._state is _OPEN:
             try:
                 self._listener.on_congested(congested=congested)
             except Exception:
