@@ -161,6 +161,7 @@ def _channels(numbers: ChannelNumbers) -> Snapshot:
     return {
         "wsgate_publications_total": [[[str(source)], n] for source, n in publications],
         "wsgate_deliveries_total": [[[], numbers.deliveries]],
+        "wsgate_messages_sent_total": [[["publication"], numbers.deliveries]],
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from fastcgi import FastCGIError, Limits, Pool, PoolError, RequestTimeoutError, parse_address
+from gateway.codes import failure_of
 from gateway.config.upstreams import Upstream as Settings
 from gateway.metrics import Counter, Histogram, Metrics
 
@@ -35,7 +36,7 @@ class Upstream:
 
     def observe_failure(self, route: str, invocation: "Invocation", error: FastCGIError) -> None:
         """Count a failure; its duration counts only where PHP was asked."""
-        kind = type(error).__name__.removesuffix("Error")
+        kind = failure_of(error).type
         counter = self._errors.get(kind)
         if counter is None:
             counter = self._metrics.fastcgi_errors_total.labelled(self.name, kind)

@@ -28,6 +28,7 @@ class Numbers:
     binary: Counter
     replies: Counter
     errors: Counter
+    pushes: Counter
 
     @classmethod
     def of(cls, metrics: Metrics, route: str) -> "Numbers":
@@ -37,6 +38,7 @@ class Numbers:
             binary=metrics.messages_received_total.labelled(route, "binary"),
             replies=metrics.messages_sent_total.labelled("reply"),
             errors=metrics.messages_sent_total.labelled("error"),
+            pushes=metrics.messages_sent_total.labelled("push"),
         )
 
     def received(self, *, text: bool) -> None:

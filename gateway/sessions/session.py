@@ -227,6 +227,7 @@ class Session(Turns):
 
     def push(self, payload: bytes, content_type: str) -> None:
         """A message that nobody has asked for; the payload must suit the type."""
+        self.route.numbers.pushes.value += 1
         self.wire.push(self, payload, content_type)
 
     def fail(self, failure: Failure, tag: object, message_id: int, detail: str = "") -> None:
