@@ -72,6 +72,10 @@ class Generator:
     def handshakes(self, url: str, count: int) -> Answer:
         return self._do("handshakes", url=url, count=count)
 
+    def disperse(self) -> Answer:
+        """Closes what `handshakes` opened."""
+        return self._do("disperse")
+
     def direct(
         self, *, socket: str, root: str, kept: int, clients: int, frames: int, size: int = 100
     ) -> Answer:

@@ -11,12 +11,12 @@ import uvloop
 
 from benchmarks.generator.clients import Crowd
 from benchmarks.generator.direct import direct
-from benchmarks.generator.handshakes import handshakes
+from benchmarks.generator.handshakes import Visitors
 from benchmarks.generator.subscribers import Audience
 
 
 async def run() -> None:
-    crowd, audience = Crowd(), Audience()
+    crowd, audience, visitors = Crowd(), Audience(), Visitors()
     commands: dict[str, Callable[..., Awaitable[dict[str, object]]]] = {
         "open": crowd.open,
         "close": crowd.close,
@@ -24,7 +24,8 @@ async def run() -> None:
         "subscribe": audience.open,
         "publish": audience.publish,
         "leave": audience.close,
-        "handshakes": handshakes,
+        "handshakes": visitors.handshakes,
+        "disperse": visitors.close,
         "direct": direct,
     }
     reader = asyncio.StreamReader()

@@ -14,23 +14,23 @@ _REQUEST = (
 
 
 class _Handshake(asyncio.Protocol):
-    """Connects, asks, reads the head of the answer, and resets the connection."""
+    """Connects, asks and reads the head of the answer; the connection stays open."""
 
     def __init__(self, request: bytes, done: "asyncio.Future[bool]") -> None:
         self._request = request
         self._done = done
-        self._transport: asyncio.Transport
+        self.transport: asyncio.Transport
         self._answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._transport.write(self._request)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        self._answer += data
-        if b"\r\n\r\n" in self._answer and not self._done.done():
-            self._done.set_result(self._answer.startswith(b"HTTP/1.1 101"))
-            self._transport.abort()
+        if not self._done.done():
+            self._answer += data
+            if b"\r\n\r\n" in self._answer:
+                self._done.set_result(self._answer.startswith(b"HTTP/1.1 101"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -38,31 +38,47 @@ class _Handshake(asyncio.Protocol):
             self._done.set_result(False)
 
 
-async def handshakes(url: str, count: int, at_once: int = 32) -> dict[str, object]:
-    """Opens and drops `count` sockets, `at_once` at a time."""
-    loop = asyncio.get_running_loop()
-    parts = urlsplit(url)
-    request = _REQUEST.format(path=parts.path, host=parts.netloc).encode()
-    times: list[float] = []
-    failed = 0
-    remaining = iter(range(count))
+class Visitors:
+    """Sockets that were opened and say nothing."""
 
-    async def client() -> None:
-        nonlocal failed
-        for _ in remaining:
-            done = loop.create_future()
-            started = time.perf_counter()
-            await loop.create_connection(
-                lambda: _Handshake(request, done),  # noqa: B023  # called at once
-                parts.hostname or "127.0.0.1",
-                parts.port or 80,
-            )
-            if await done:
-                times.append(time.perf_counter() - started)
-            else:
-                failed += 1
+    def __init__(self) -> None:
+        self._open: list[_Handshake] = []
 
-    started = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(min(at_once, count))))
-    seconds = time.perf_counter() - started
-    return {"failed": failed, "seconds": seconds, "rate": len(times) / seconds, **latencies(times)}
+    async def handshakes(self, url: str, count: int, at_once: int = 32) -> dict[str, object]:
+        """Opens `count` sockets, `at_once` at a time; they stay, so that no closing is counted."""
+        loop = asyncio.get_running_loop()
+        parts = urlsplit(url)
+        request = _REQUEST.format(path=parts.path, host=parts.netloc).encode()
+        times: list[float] = []
+        failed = 0
+        remaining = iter(range(count))
+
+        async def visit() -> None:
+            nonlocal failed
+            for _ in remaining:
+                done = loop.create_future()
+                started = time.perf_counter()
+                _, visitor = await loop.create_connection(
+                    lambda: _Handshake(request, done),  # noqa: B023  # called at once
+                    parts.hostname or "127.0.0.1",
+                    parts.port or 80,
+                )
+                self._open.append(visitor)
+                if await done:
+                    times.append(time.perf_counter() - started)
+                else:
+                    failed += 1
+
+        started = time.perf_counter()
+        await asyncio.gather(*(visit() for _ in range(min(at_once, count))))
+        seconds = time.perf_counter() - started
+        rate = len(times) / seconds
+        return {"failed": failed, "seconds": seconds, "rate": rate, **latencies(times)}
+
+    async def close(self) -> dict[str, object]:
+        """Resets all of them: closed this way their ports are free at once."""
+        visitors, self._open = self._open, []
+        for visitor in visitors:
+            visitor.transport.abort()
+        await asyncio.sleep(0.2)
+        return {"closed": len(visitors)}

@@ -50,7 +50,7 @@ class Bench:
         try:
             if warm:
                 self.generator.open(f"{running.url}/echo", 16)
-                self.generator.frames(self.scale.count(4000))
+                self.generator.frames(self.scale.count(12_000))
                 self.generator.close()
             yield running
         finally:
