@@ -4,6 +4,7 @@ A key counts for five minutes from its first use. The window is bounded; when it
 oldest key is forgotten first. Nothing here waits or reads a clock.
 """
 
+from collections import OrderedDict
 from typing import Final
 
 from gateway.channels.broker import Receipt
@@ -19,7 +20,8 @@ class Window:
 
     def __init__(self, limit: int = KEYS) -> None:
         self._limit = limit
-        self._receipts: dict[str, tuple[float, Receipt]] = {}
+        # A plain dict would be searched from its start for the oldest key that is left.
+        self._receipts: OrderedDict[str, tuple[float, Receipt]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._receipts)
@@ -35,7 +37,7 @@ class Window:
         """Remember what became of the message with this key."""
         self.expire(now)
         if len(self._receipts) >= self._limit:
-            del self._receipts[next(iter(self._receipts))]
+            self._receipts.popitem(last=False)
         self._receipts[key] = (now, receipt)
 
     def expire(self, now: float) -> None:
@@ -44,4 +46,4 @@ class Window:
             oldest = next(iter(self._receipts))
             if now - self._receipts[oldest][0] < SECONDS:
                 break
-            del self._receipts[oldest]
+            self._receipts.popitem(last=False)

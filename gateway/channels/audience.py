@@ -167,26 +167,18 @@ class Audience:
         if not self._members:
             return 0
         position = publication.position
-        if position.offset and not self._advance(position):
-            return 0
-        if self._ahead is not None:
-            self._check_ahead(position)
-        if self._uncertain:
+        if position.offset:
+            if not self._advance(position):
+                return 0
+            if self._ahead is not None:
+                self._check_ahead(position)
+        # In a channel with history, what has no offset says nothing about the gap.
+        if self._uncertain and (position.offset or self._seen is None):
             self._settle(position)
         exclude = publication.message.exclude
-        if exclude or self._ahead:
+        if exclude or self._ahead is not None:
             return self._pass_on_to_some(publication, exclude)
-        changes = self._changes
-        members = self.members()
-        for member in members:
-            if self._changes != changes and member not in self._members:
-                continue
-            try:
-                member.deliver(publication)
-            except Exception:
-                # One broken subscriber must not cost the others theirs.
-                log.exception("delivery failed")
-        return len(members)
+        return self._pass_on_to_all(publication)
 
     def lose(self) -> None:
         """Publications may have been missed: tell each member, once until the next one passes."""
@@ -234,8 +226,21 @@ class Audience:
                     self._make_uncertain(member)
         self._ahead = ahead or None
 
+    def _pass_on_to_all(self, publication: Publication) -> int:
+        changes = self._changes
+        members = self.members()
+        for member in members:
+            if self._changes != changes and member not in self._members:
+                continue
+            try:
+                member.deliver(publication)
+            except Exception:
+                # One broken subscriber must not cost the others theirs.
+                log.exception("delivery failed")
+        return len(members)
+
     def _pass_on_to_some(self, publication: Publication, exclude: str) -> int:
-        ahead = self._ahead or {}
+        ahead = (self._ahead or {}) if publication.position.offset else {}
         count = 0
         for member in self.members():
             if member not in self._members or member in ahead or member.id == exclude:

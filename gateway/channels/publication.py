@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -68,8 +69,15 @@ class Publication:
 
 def is_binary_type(content_type: str) -> bool:
     """Whether a Content-Type announces bytes that are no text."""
+    return _announced(content_type) is Kind.BINARY
+
+
+@lru_cache(maxsize=256)
+def _announced(content_type: str) -> Kind:
     media_type = content_type.partition(";")[0].strip().lower()
-    return media_type == BINARY_TYPE or media_type.startswith(_BINARY_FAMILIES)
+    if media_type == BINARY_TYPE or media_type.startswith(_BINARY_FAMILIES):
+        return Kind.BINARY
+    return Kind.JSON if media_type == JSON_TYPE else Kind.TEXT
 
 
 def is_utf8(data: bytes) -> bool:
@@ -89,11 +97,12 @@ def kind_of(data: bytes, content_type: str) -> Kind:
     What is not UTF-8 is binary, and what is called JSON without being it is text: a client's
     frame is built around these bytes and must not be broken by them.
     """
-    if is_binary_type(content_type) or not is_utf8(data):
+    kind = _announced(content_type)
+    if kind is Kind.BINARY or not is_utf8(data):
         return Kind.BINARY
-    if content_type.partition(";")[0].strip().lower() == JSON_TYPE and _is_json(data):
-        return Kind.JSON
-    return Kind.TEXT
+    if kind is Kind.JSON and not _is_json(data):
+        return Kind.TEXT
+    return kind
 
 
 def _is_json(data: bytes) -> bool:

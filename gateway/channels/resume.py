@@ -45,7 +45,7 @@ class Joined:
 
     def without(self, subscriber: str) -> "Joined":
         """The same without what the subscriber of that id is excluded from."""
-        if all(publication.message.exclude != subscriber for publication in self.publications):
+        if not self.publications:
             return self
         return replace(
             self,
@@ -67,13 +67,15 @@ class Held:
     __slots__ = ("_bytes", "_kept", "mark")
 
     def __init__(self) -> None:
-        self._kept: deque[Publication] = deque()
+        self._kept: deque[Publication] | None = None
         self._bytes = 0
         self.mark = 0
 
     def add(self, publication: Publication) -> None:
         """Hold one more."""
         self.mark += 1
+        if self._kept is None:
+            self._kept = deque()
         self._kept.append(publication)
         self._bytes += len(publication.message.data)
         while len(self._kept) > HELD_PUBLICATIONS or self._bytes > HELD_BYTES:
@@ -82,6 +84,8 @@ class Held:
     def since(self, mark: int) -> tuple[Publication, ...] | None:
         """What was added after the mark, or None when part of it is forgotten."""
         count = self.mark - mark
+        if not count or self._kept is None:
+            return ()
         if count > len(self._kept):
             return None
         return tuple(self._kept)[len(self._kept) - count :]
