@@ -32,7 +32,7 @@ class Joined:
 
     def until(self, admitted: Position, here: Position) -> "Joined":
         """The same for somebody who was let in before, and has heard everything since."""
-        if not self.recovered or here.epoch != admitted.epoch:
+        if not self.recovered or not self.position.epoch == here.epoch == admitted.epoch:
             return Joined(here, recovered=False)
         return Joined(
             here,

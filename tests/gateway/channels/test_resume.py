@@ -83,3 +83,21 @@ def test_what_is_held_is_bounded_in_number_and_bytes(monkeypatch) -> None:
 
 def publications_of(held: Held) -> tuple[Publication, ...]:
     return tuple(held._kept or ())
+
+
+def test_a_member_is_not_told_of_two_lives_as_if_they_were_one() -> None:
+    """A late publication of the old life has passed since the broker answered from the new one."""
+    fresh = Joined(at(4, "new"), publications=publications(3, 4, epoch="new"))
+
+    joined = fresh.until(admitted=at(7, "old"), here=at(8, "old"))
+
+    assert joined == Joined(at(8, "old"), recovered=False)
+
+
+def test_a_member_gets_what_came_before_it_was_let_in_and_no_more() -> None:
+    fresh = Joined(at(5), publications=publications(2, 3, 4, 5))
+
+    joined = fresh.until(admitted=at(3), here=at(5))
+
+    assert offsets(joined) == [2, 3]
+    assert joined.position == at(5)
