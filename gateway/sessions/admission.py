@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import msgspec
 
 from fastcgi import FastCGIError, LocalProtocolError, Response
-from gateway.backend.effects import Subscribe
+from gateway.backend.effects import SetUser, Subscribe
 from gateway.backend.environ import cookies
 from gateway.backend.reply import Head, effects_of, head_of
 from gateway.codes import INTERNAL, Failure, failure_of
@@ -184,9 +184,12 @@ async def _obey(arrival: Arrival, response: Response) -> None:
     # A channel that PHP asks for and that cannot be joined refuses the handshake; whatever else
     # goes wrong is told on the open connection.
     for effect in effects:
-        if isinstance(effect, Subscribe):
+        if isinstance(effect, SetUser):
+            # Before any joining: presence tells the others who it is that joins.
+            session.identity.set_user(effect.user)
+        elif isinstance(effect, Subscribe):
             await join(session, effect.channel)
-    rest = tuple(effect for effect in effects if not isinstance(effect, Subscribe))
+    rest = tuple(effect for effect in effects if not isinstance(effect, SetUser | Subscribe))
     await Performance(session, rest, tag=None, message_id=0).finish()
 
 

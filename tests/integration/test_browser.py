@@ -165,3 +165,22 @@ async def a_login_survives_a_reload(page: Page) -> None:
     await expect(page.locator(".log .in").last).to_contain_text('{"you":"Ada"}')
     await page.reload()
     await expect(page.locator(".log .in")).to_contain_text('{"you":"Ada"}')
+
+
+async def test_two_people_in_a_room_hear_each_other_and_see_who_is_there(page: Page) -> None:
+    other = await page.context.new_page()
+    for visitor, name in ((page, "Ada"), (other, "Grace")):
+        await visitor.goto("/examples/chat/")
+        await visitor.get_by_label("Your name").fill(name)
+        await visitor.get_by_role("button", name="Enter").click()
+        await expect(visitor.locator(".log .event")).to_contain_text("you are in lobby")
+        await visitor.get_by_label("Say").fill(f"I am {name}")
+        await visitor.get_by_label("Say").press("Enter")
+        await expect(visitor.locator(".log .in").last).to_contain_text(f"{name}: I am {name}")
+    await expect(page.locator(".log .in").last).to_contain_text("Grace: I am Grace")
+    # Who comes later reads what was said before.
+    await expect(other.locator(".log .in").first).to_contain_text("Ada: I am Ada")
+    await expect(page.locator("#online")).to_have_text("Ada, Grace")
+    await expect(other.locator("#online")).to_have_text("Ada, Grace")
+    await other.close()
+    await expect(page.locator("#online")).to_have_text("Ada")

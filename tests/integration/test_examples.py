@@ -51,6 +51,7 @@ async def test_every_example_has_a_page_a_route_and_between_20_and_60_lines() ->
 async def test_the_examples_do_what_they_say(session: aiohttp.ClientSession) -> None:
     """One gateway for all of them: a start costs more than all the frames."""
     await echo(session)
+    await chat(session)
     await login(session)
     await errors(session)
 
@@ -62,6 +63,23 @@ async def echo(session: aiohttp.ClientSession) -> None:
         assert answer["message"] == 1
         await socket.send_bytes(b"\x00\xfe\xff")
         assert await socket.receive_bytes(timeout=10) == b"\x00\xfe\xff"
+
+
+async def chat(session: aiohttp.ClientSession) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await session.ws_connect("/ws/chat/lobby?name=%3Cb%3E")
+    assert refused.value.status == 403
+    async with (
+        session.ws_connect("/ws/chat/lobby?name=Ada") as ada,
+        session.ws_connect("/ws/chat/lobby?name=Grace") as grace,
+        session.ws_connect("/ws/chat/attic?name=Alan") as alan,
+    ):
+        said = await ask(ada, {"text": "hi"})
+        assert (said["from"], said["text"]) == ("Ada", "hi")
+        assert json.loads(await grace.receive_str(timeout=10)) == said
+        # Another room hears only itself: what comes to it first is its own word.
+        assert (await ask(alan, {"text": "alone"}))["from"] == "Alan"
+        assert (await ask(ada, {"text": ""}))["error"]["code"] == 422
 
 
 async def login(session: aiohttp.ClientSession) -> None:
