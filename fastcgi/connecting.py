@@ -40,7 +40,7 @@ def connect_unix(address: UnixAddress) -> socket.socket | None:
         return sock
 
 
-async def open_socket(address: Address, timeout: float) -> socket.socket:  # noqa: ASYNC109 - whoever connects is told by name what ran out, not by TimeoutError
+async def open_socket(address: Address, timeout: float) -> socket.socket:  # noqa: ASYNC109 - what ran out is told by name, not by TimeoutError
     """An open, non-blocking socket within `timeout` seconds, or a ConnectError."""
     reason = "connecting took too long"
     try:

@@ -11,53 +11,29 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable
-from enum import StrEnum
 from fcntl import ioctl
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from .address import UnixAddress
 from .endpoint import Endpoint
 from .errors import (
-    Executed,
     FastCGIError,
     RequestTimeoutError,
-    UpstreamDiedError,
-    UpstreamOverloadedError,
     WriteTimeoutError,
 )
 from .exchange import Exchange
 from .limits import Limits
 from .protocol import ResponseReader
 from .response import Response
+from .retry import POLLRDHUP, Retry, is_half_closed, judge
 from .slots import Slot, State
 
-# include/uapi/asm-generic/poll.h: 0x2000 on every Linux but sparc (0x0800), where Python's
-# select knows it too; Python has select.POLLRDHUP only where its C library does.
-POLLRDHUP: Final[int] = getattr(select, "POLLRDHUP", 0x2000)
 # include/uapi/asm-generic/ioctls.h: bytes in the send queue; for a unix socket those that the
 # peer has not read. A write is released as a whole, when its last byte has been read.
 _TIOCOUTQ: Final = 0x5411
 _NOTHING: Final = bytes(4)
 _CHUNK: Final = 65536
 _EMPTY: Final = memoryview(b"")
-# Overloaded applications are asked this often in all; a permission without proof is used once.
-_OVERLOADED_ATTEMPTS: Final = 3
-_IDEMPOTENT_ATTEMPTS: Final = 2
-
-
-class Retry(StrEnum):
-    """Why a request may be sent once more: the whole list of proofs, and one permission."""
-
-    # EOF, an error or data was there before anything was sent.
-    CHECKOUT = "checkout"
-    # The first send was refused, so the peer has not one byte.
-    BROKEN_PIPE = "broken_pipe"
-    # php-fpm had reached pm.max_requests: it discards what we send and waits for our close.
-    HALF_CLOSED = "half_closed"
-    # END_REQUEST said so, and nothing had been written.
-    OVERLOADED = "overloaded"
-    # No proof, but the route permits it.
-    IDEMPOTENT = "idempotent"
 
 
 class ReceiverError(FastCGIError):
@@ -167,7 +143,7 @@ class Connection(Slot):
             sent = 0
         except OSError:
             return False
-        self._reader.start(self._on_body if exchange.stream else None)
+        self._reader.start(exchange.on_body if exchange.stream else None)
         self.exchange = exchange
         self.keep = keep
         self.sent_at = exchange.sent_at = now
@@ -224,20 +200,16 @@ class Connection(Slot):
         self._loop.remove_reader(self._fd)
         self._sock.close()
 
-    def _on_body(self, chunk: bytes) -> None:
-        if self.exchange is not None:
-            self.exchange.on_body(chunk)
-
     def _on_readable(self) -> None:
         try:
             data = self._recv(_CHUNK)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            self._on_end(half_closed=False)
+            self._on_end(reset=True)
             return
         if not data:
-            self._on_end(half_closed=self._is_half_closed())
+            self._on_end(reset=False)
             return
         if self._is_tcp:
             self._acknowledge_at_once()
@@ -248,7 +220,7 @@ class Connection(Slot):
         try:
             response = self._reader.feed(data)
         except FastCGIError as error:
-            self._owner.broken(self, error, self._judge(exchange, error))
+            self._owner.broken(self, error, judge(exchange, error))
             return
         except Exception as error:  # noqa: BLE001 - on_body is foreign; others are still to be read
             context = {"message": "Exchange.on_body raised", "exception": error}
@@ -269,40 +241,20 @@ class Connection(Slot):
             # Closing makes PHP's next write fail, which ends a script that writes without end.
         self._owner.broken(self, None, None)
 
-    def _on_end(self, *, half_closed: bool) -> None:
+    def _on_end(self, *, reset: bool) -> None:
         exchange = self.exchange
         if exchange is None:
             self._owner.broken(self, None, None)
             return
+        retired = self._used and not self._is_tcp and not reset and is_half_closed(self._poll)
         try:
             response = self._reader.feed_eof()
         except FastCGIError as error:
-            retry = self._judge(exchange, error)
-            if half_closed and self._used and not self._is_tcp and not self._reader.bytes_seen:
-                error.executed = Executed.NEVER
-                retry = Retry.HALF_CLOSED
+            retry = judge(exchange, error, retired=retired)
             self._owner.broken(self, error, retry)
-            return
-        if response is not None:
-            self._owner.answered(self, exchange, response, reusable=False)
-
-    def _judge(self, exchange: Exchange, error: FastCGIError) -> Retry | None:
-        """Whether the exchange may be sent again, as far as the error tells."""
-        if isinstance(error, UpstreamOverloadedError):
-            proven = error.executed is Executed.NEVER
-            return Retry.OVERLOADED if proven and exchange.attempts < _OVERLOADED_ATTEMPTS else None
-        if isinstance(error, UpstreamDiedError) and not error.bytes_seen and exchange.idempotent:
-            return Retry.IDEMPOTENT if exchange.attempts < _IDEMPOTENT_ATTEMPTS else None
-        return None
-
-    def _is_half_closed(self) -> bool:
-        """POLLRDHUP without POLLHUP: php-fpm closed its writing side only.
-
-        It does that for a connection it will read no more requests from. A child that dies
-        closes both sides.
-        """
-        events = [event for _, event in self._poll.poll(0)]
-        return bool(events) and bool(events[0] & POLLRDHUP) and not events[0] & select.POLLHUP
+        else:
+            # Never None: an exchange is under way.
+            self._owner.answered(self, exchange, cast(Response, response), reusable=False)
 
     def _on_writable(self) -> None:
         try:

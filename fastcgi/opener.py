@@ -5,6 +5,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 
 from .address import Address, UnixAddress
 from .connecting import connect_unix, open_socket
@@ -61,7 +62,7 @@ class Opener:
                 return
         task = self._loop.create_task(self._open(endpoint), name=f"connect {endpoint.address}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._on_task_done, endpoint))
 
     def note_failure(self, endpoint: Endpoint, error: ConnectError, *, started: float) -> None:
         """An attempt begun at `started` came to nothing."""
@@ -74,7 +75,8 @@ class Opener:
         """End the attempts under way; `on_end` hears of each."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _open(self, endpoint: Endpoint) -> None:
         started = self._clock()
@@ -83,12 +85,15 @@ class Opener:
         except ConnectError as error:
             self.note_failure(endpoint, error, started=started)
             self._on_end(endpoint, None)
-        except asyncio.CancelledError:
-            self._on_end(endpoint, None)
-            raise
         else:
             self._succeed(endpoint, sock)
         self._on_late_end()
+
+    def _on_task_done(self, endpoint: Endpoint, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        # Here, because a task that is cancelled before its first step never runs at all.
+        if task.cancelled():
+            self._on_end(endpoint, None)
 
     def _succeed(self, endpoint: Endpoint, sock: socket.socket) -> None:
         known = endpoint.error is None

@@ -152,8 +152,8 @@ class Slots(Generic[SlotT, WaiterT]):
     def take(self, now: float) -> SlotT | None:
         """An idle connection, the one used last at the least busy address; now it is busy.
 
-        None if there is none, or if the least busy address should get a connection of its own
-        first (then `wanted` names it).
+        None if there is none, or if somebody waits and the least busy address is to get a
+        connection of its own first (then `wanted` names it).
         """
         slot = self._choose_idle(now)
         if slot is not None:
@@ -166,11 +166,9 @@ class Slots(Generic[SlotT, WaiterT]):
             return None
         if len(self.endpoints) == 1:
             return self.idle[self.endpoints[0]][-1]
-        if self.opened < self.limit:
-            best = self._least_busy(now)
-            if best is not None:
-                idle = self.idle[best]
-                return idle[-1] if idle else None
+        wanted = self.wanted(now)
+        if wanted is not None and not self.idle[wanted]:
+            return None
         with_idle = (endpoint for endpoint in self.endpoints if self.idle[endpoint])
         return self.idle[min(with_idle, key=self._business)][-1]
 
