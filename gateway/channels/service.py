@@ -6,26 +6,17 @@ Where the broker lives in this process, `publish` and `join` run to their end wi
 the event loop.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
-from gateway.errors import (
-    BrokerUnavailableError,
-    ChannelError,
-    ChannelForbiddenError,
-    ChannelNotFoundError,
-    NotTextError,
-    SubscriberGoneError,
-)
-from gateway.tasks import TaskSet
+from gateway.errors import ChannelNotFoundError, NotTextError
 
-from .audience import Attempt, Audience
 from .broker import Abilities, Broker, ChannelRules, ChannelState, Member, Page, Receipt
-from .policy import Authorization, Policies
+from .joining import Authorizer, Feed, Joining
+from .policy import Policies
 from .publication import (
     NOWHERE,
     Message,
@@ -35,15 +26,11 @@ from .publication import (
     is_utf8,
     kind_of,
 )
-from .resume import Joined, merge
+from .resume import Joined
 from .subscriber import Subscriber
 from .subscriptions import Subscriptions
 
-_JOIN_TRIES: Final = 20
-_NOT_LET_IN: Final = (ChannelError, SubscriberGoneError)
-"""Errors after which the broker holds nothing of a join, or has been told so."""
 _PAGE: Final = 500
-_UNDOING_TIMEOUT: Final = 5.0
 
 
 class Source(StrEnum):
@@ -54,29 +41,6 @@ class Source(StrEnum):
     CLIENT = "client"
     REDIS = "redis"
     POSTGRES = "postgres"
-
-
-class Authorizer(Protocol):
-    """Asks PHP whether a subscriber may join a channel."""
-
-    async def authorize(
-        self, subscriber: Subscriber, channel: str, authorization: Authorization
-    ) -> None:
-        """Return when it may; ChannelForbiddenError when not, or when PHP gave no answer."""
-
-
-class Feed(Protocol):
-    """Somewhere else that publishes: subscribed to on the first local subscriber of a channel."""
-
-    async def want(self, channel: str) -> None:
-        """Somebody is joining: from the return on nothing is missed. May be called again.
-
-        While the feed is away it returns, and `ChannelService.on_gap` tells what was missed.
-        A channel that is none of the feed's affair is ignored.
-        """
-
-    def unwant(self, channel: str) -> None:
-        """The last subscriber of this worker has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +68,13 @@ class ChannelService:
     ) -> None:
         self.policies = policies or Policies()
         """May be replaced at any time (reload); holds for whatever is done from then on."""
-        self.authorizer = authorizer
-        self.feeds = feeds
         self.answer: Callable[[bytes], Awaitable[bytes]] | None = None
         """Answers what other workers ask about connections held here."""
         self.publications: Counter[Source] = Counter()
         self.deliveries = 0
         self._broker = broker
         self._subscriptions = Subscriptions()
-        self._undoing = TaskSet()
+        self._joining = Joining(broker, self._subscriptions, authorizer, feeds)
 
     # Life
 
@@ -147,9 +109,12 @@ class ChannelService:
 
     async def stop(self) -> None:
         """Leave in order. Idempotent."""
-        await self._undoing.join(_UNDOING_TIMEOUT)
-        await self._undoing.close()
+        await self._joining.stop()
         await self._broker.stop()
+
+    def add_feed(self, feed: Feed) -> None:
+        """Ask this feed as well, for every channel that is joined from now on."""
+        self._joining.feeds += (feed,)
 
     # Publishing
 
@@ -257,100 +222,24 @@ class ChannelService:
         SubscriberGoneError (it left meanwhile). After an error the subscriber is as it was.
         """
         policy = self.policies.of(channel)
-        audience, attempt = self._subscriptions.begin(channel, subscriber)
-        try:
-            if authorize and policy.authorization is not None:
-                await self._authorize(subscriber, channel, policy.authorization)
-            joined = await self._negotiate(attempt, channel, policy.rules, since)
-        except (Exception, asyncio.CancelledError) as error:
-            self._subscriptions.end(audience, attempt)
-            self._withdraw(audience, subscriber, refused=isinstance(error, _NOT_LET_IN))
-            raise
-        self._subscriptions.end(audience, attempt)
-        return self._admit(audience, subscriber, joined, since).without(subscriber.id)
+        if policy.authorization is not None and not authorize:
+            policy = replace(policy, authorization=None)
+        return await self._joining.join(subscriber, channel, policy, since)
 
     async def leave(self, subscriber: Subscriber, channel: str) -> bool:
         """Take the subscriber out, at once for this worker; False when it was not in.
 
         A join that is under way ends with SubscriberGoneError.
         """
-        audience = self._subscriptions.find(channel)
-        if audience is None or not self._subscriptions.remove(audience, subscriber):
-            return False
-        self._release(audience)
-        await self._broker.leave(channel, _member(subscriber))
-        return True
+        return await self._joining.leave(subscriber, channel)
 
     async def leave_all(self, subscriber: Subscriber) -> None:
         """Take the subscriber out of everything, at once for this worker."""
-        subscriptions = self._subscriptions
-        audiences = {*subscriptions.of(subscriber), *subscriptions.joining(subscriber)}
-        for audience in audiences:
-            subscriptions.remove(audience, subscriber)
-            self._release(audience)
-        member = _member(subscriber)
-        if len(audiences) == 1:
-            await self._broker.leave(audiences.pop().channel, member)
-        elif audiences:
-            await asyncio.gather(*(self._broker.leave(each.channel, member) for each in audiences))
+        await self._joining.leave_all(subscriber)
 
     def joined(self, subscriber: Subscriber) -> tuple[str, ...]:
         """The channels a subscriber is in, in the order of joining."""
         return tuple(audience.channel for audience in self._subscriptions.of(subscriber))
-
-    async def _authorize(
-        self, subscriber: Subscriber, channel: str, authorization: Authorization
-    ) -> None:
-        if self.authorizer is None:
-            raise ChannelForbiddenError(channel)
-        await self.authorizer.authorize(subscriber, channel, authorization)
-
-    async def _negotiate(
-        self, attempt: Attempt, channel: str, rules: ChannelRules, since: Position | None
-    ) -> Joined:
-        """Ask the broker until its answers hold at the moment they are used."""
-        member = _member(attempt.subscriber)
-        for _ in range(_JOIN_TRIES):
-            attempt.restart()
-            for feed in self.feeds:
-                await feed.want(channel)
-            if attempt.abandoned:
-                raise SubscriberGoneError(channel)
-            position = await self._broker.join(channel, member, rules)
-            page = None
-            if since is not None and position.epoch:
-                page = await self._broker.history(channel, rules, since=since, limit=None)
-            if attempt.abandoned:
-                raise SubscriberGoneError(channel)
-            of_one_life = page is None or page.position.epoch == position.epoch
-            if of_one_life and not attempt.stale:
-                return merge(position, page, attempt.arrived(), since)
-        raise BrokerUnavailableError(f"{channel}: the channel broke {_JOIN_TRIES} times at a join")
-
-    def _admit(
-        self, audience: Audience, subscriber: Subscriber, joined: Joined, since: Position | None
-    ) -> Joined:
-        admitted = audience.admitted_at(subscriber)
-        if admitted is None:
-            audience.admit(subscriber, joined.position)
-            self._subscriptions.add(audience, subscriber)
-            return joined
-        here = audience.here(joined.position)
-        return Joined(here) if since is None else joined.until(admitted, here)
-
-    def _withdraw(self, audience: Audience, subscriber: Subscriber, *, refused: bool) -> None:
-        """A join failed: nothing of it may remain, unless another one of the same pair stands."""
-        if subscriber not in audience and audience not in self._subscriptions.joining(subscriber):
-            self._release(audience)
-            if not refused:
-                # The broker may have let it in before the answer was lost.
-                leaving = self._broker.leave(audience.channel, _member(subscriber))
-                self._undoing.spawn(leaving, name="undo a join")
-
-    def _release(self, audience: Audience) -> None:
-        if self._subscriptions.release(audience):
-            for feed in self.feeds:
-                feed.unwant(audience.channel)
 
     # What the broker tells
 
@@ -378,7 +267,7 @@ class ChannelService:
         if audience is None:
             return
         members = self._subscriptions.dissolve(audience)
-        self._release(audience)
+        self._joining.release(audience)
         for subscriber in members:
             subscriber.on_channel_closed(channel)
 
@@ -407,10 +296,6 @@ class ChannelService:
         count = audience.pass_on(publication)
         self.deliveries += count
         return count
-
-
-def _member(subscriber: Subscriber) -> Member:
-    return Member(subscriber.id, subscriber.user)
 
 
 def _check_text(channel: str, message: Message) -> None:

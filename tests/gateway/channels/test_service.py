@@ -44,7 +44,7 @@ def gate(service: ChannelService) -> Gate:
     service.policies = Policies(
         [ChannelPolicy("*", authorization=Authorization("app", "/authorize.php"))]
     )
-    service.authorizer = gate
+    service._joining.authorizer = gate
     return gate
 
 
@@ -270,7 +270,7 @@ async def test_a_refusal_by_php_lets_nobody_in(service, subscriber, gate):
 
 
 async def test_without_anybody_to_ask_nobody_is_let_in(service, subscriber, gate):
-    service.authorizer = None
+    service._joining.authorizer = None
 
     with pytest.raises(ChannelForbiddenError):
         await service.join(subscriber(), "room")
@@ -320,7 +320,7 @@ class Wire:
 
 async def test_a_feed_is_wanted_from_the_first_subscriber_to_the_last(service, subscriber):
     wire = Wire()
-    service.feeds = (wire,)
+    service.add_feed(wire)
     first, second = subscriber("first"), subscriber("second")
 
     await service.join(first, "room")
