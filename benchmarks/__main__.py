@@ -26,6 +26,7 @@ _SCALES: Final = {
 @click.option("--only", multiple=True, type=click.Choice(list(measures.ALL)), help="Measures.")
 @click.option("--peers", "names", multiple=True, type=click.Choice(list(peers.ALL)), help="Peers.")
 @click.option("--report", "again", is_flag=True, help="Only tables and plots, from stored numbers.")
+@click.option("--no-install", is_flag=True, help="Leave out what would have to be installed.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -39,6 +40,7 @@ def main(
     only: tuple[str, ...],
     names: tuple[str, ...],
     again: bool,
+    no_install: bool,
     output: Path | None,
 ) -> None:
     """Measure wsgate and its alternatives on this machine."""
@@ -58,7 +60,7 @@ def main(
         results.machine = machine.describe()
         chosen = [measures.ALL[name] for name in only or measures.ALL]
         wanted = [n for n in names or peers.ALL if any(n in measure.peers for measure in chosen)]
-        candidates = runner.available(wanted, results, console)
+        candidates = runner.available(wanted, results, console, may_install=not no_install)
         turns = runner.Runner(scale, results, console)
         for measure in chosen:
             turns.run(measure, candidates)

@@ -9,12 +9,14 @@ from pathlib import Path
 _TIMEOUT = 600
 
 
-def packages(names: Sequence[str]) -> str | None:
+def packages(names: Sequence[str], *, may_install: bool) -> str | None:
     """Installs what is missing of these Debian packages; a line of explanation if it cannot."""
     absent = [name for name in names if not _installed(name)]
     if not absent:
         return None
     wanted = " ".join(absent)
+    if not may_install:
+        return f"not installed: {wanted}"
     if shutil.which("apt-get") is None:
         return f"needs {wanted}, and this machine has no apt-get"
     prefix = _as_root()
@@ -23,10 +25,12 @@ def packages(names: Sequence[str]) -> str | None:
     return _attempt([*prefix, "apt-get", "install", "-y", "--no-install-recommends", *absent])
 
 
-def node_modules(folder: Path) -> str | None:
+def node_modules(folder: Path, *, may_install: bool) -> str | None:
     """Installs what `folder/package.json` names; a line of explanation if it cannot."""
     if (folder / "node_modules").is_dir():
         return None
+    if not may_install:
+        return f"not installed: what {folder.name}/package.json names"
     npm = shutil.which("npm")
     if npm is None:
         return "needs npm: apt-get install nodejs npm"

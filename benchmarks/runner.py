@@ -16,13 +16,15 @@ from benchmarks.processes import StartError
 from benchmarks.results import Results, Sample
 
 
-def available(names: Sequence[str], results: Results, console: Console) -> list[Peer]:
+def available(
+    names: Sequence[str], results: Results, console: Console, *, may_install: bool
+) -> list[Peer]:
     """The peers that can run here; the others are noted with the reason."""
     found = []
     for name in names:
         peer = peers.ALL[name]
         console.print(f"[dim]looking for {peer.title}[/]")
-        reason = peer.missing()
+        reason = peer.missing(may_install=may_install)
         results.absent.pop(name, None)
         if reason is None:
             found.append(peer)

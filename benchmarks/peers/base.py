@@ -69,8 +69,12 @@ class Peer(ABC):
     title: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()  # Debian packages it consists of
 
-    def missing(self) -> str | None:
-        """Why it cannot run here, in one line; None when it can. May install what is missing."""
+    def missing(self, *, may_install: bool) -> str | None:
+        """Why it cannot run here, in one line; None when it can.
+
+        With `may_install` it gets what is missing from the distribution or from npm first.
+        """
+        del may_install
         return None
 
     @abstractmethod

@@ -18,8 +18,8 @@ class Nginx(Peer):
 
     modules: ClassVar[tuple[str, ...]] = ()
 
-    def missing(self) -> str | None:
-        return install.packages(self.packages)
+    def missing(self, *, may_install: bool) -> str | None:
+        return install.packages(self.packages, may_install=may_install)
 
     def version(self) -> str:
         return ", ".join(

@@ -16,12 +16,12 @@ class Node(Peer):
     name = "node"
     title = "minimal Node gateway"
 
-    def missing(self) -> str | None:
+    def missing(self, *, may_install: bool) -> str | None:
         if shutil.which("node") is None:
-            explanation = install.packages(("nodejs", "npm"))
+            explanation = install.packages(("nodejs", "npm"), may_install=may_install)
             if explanation:
                 return explanation
-        return install.node_modules(_FOLDER)
+        return install.node_modules(_FOLDER, may_install=may_install)
 
     def version(self) -> str:
         package = json.loads((_FOLDER / "node_modules" / "ws" / "package.json").read_text())
