@@ -38,6 +38,8 @@ class Handshake:
     scheme: str
     http_version: str
     subprotocols: tuple[str, ...] = ()
+    resume: str = ""
+    """The id of the last event that a downstream client has, as it was given to it."""
 
     def header(self, name: str) -> str:
         """The value of the first header of that (lower case) name, or an empty string."""
@@ -81,6 +83,19 @@ class Client(Protocol):
 
     def resume_reading(self) -> None:
         """Go on reading."""
+
+
+class EventClient(Client, Protocol):
+    """A client that only receives: server-sent events, long poll.
+
+    Each message it is sent should have an id to come back with (`Handshake.resume`). A long poll
+    ends with the first message that has one; what has none is not for it and is left out.
+    """
+
+    def encode_event(
+        self, payload: bytes, *, text: bool, content_type: str, event: str = "", event_id: str = ""
+    ) -> bytes:
+        """Like `encode`, for a message with an id or of a named kind (`event`)."""
 
 
 class Listener(Protocol):

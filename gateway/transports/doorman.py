@@ -20,6 +20,8 @@ class Terms:
     compression: bool = False
     congestion_mark: int = 64 << 10
     """Unsent bytes from which the listener is told of congestion."""
+    longpoll_wait: float = 25.0
+    """Seconds until a long poll without news is answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,18 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
+from aiohttp.http import HttpProcessingError, HttpRequestParser
 
 from gateway.clock import Clock
-from gateway.sessions.client import Handshake, TransportKind
+from gateway.sessions.client import TransportKind
 
 from . import deflate, handshake
 from .commons import Commons, Timing
+from .describe import describe
 from .doorman import Doorman, Refusal, Welcome
-from .proxies import TrustedProxies, split_address
+from .eventstream import EventStream
+from .head import RequestHead
+from .proxies import TrustedProxies
 from .websocket import WebSocket
 
 MAX_HEAD: Final = 16 << 10
@@ -29,7 +32,7 @@ _END: Final = b"\r\n\r\n"
 _TOO_LATE: Final = handshake.refusal(408, "The request's head did not come in time.")
 _TOO_LARGE: Final = handshake.refusal(431, "The request's head is too large.")
 _MALFORMED: Final = handshake.refusal(400, "The request cannot be read.")
-_DRAINING: Final = handshake.refusal(503, "Shutting down.", ("Retry-After", "1"))
+DRAINING: Final = handshake.refusal(503, "Shutting down.", ("Retry-After", "1"))
 
 
 class Entrance:
@@ -71,43 +74,27 @@ class Entrance:
     def _leave(self, remote: str) -> None:
         self.doorman.leave(remote)
 
-    def describe(
-        self, message: RawRequestMessage, transport: asyncio.BaseTransport, kind: TransportKind
-    ) -> Handshake:
-        """The head as sessions want it."""
-        headers = message.headers
-        origin = self.proxies.origin(
-            transport.get_extra_info("peername"),
-            headers,
-            encrypted=transport.get_extra_info("sslcontext") is not None,
-        )
-        server, server_port = split_address(transport.get_extra_info("sockname"))
-        path, _, query = message.path.partition("#")[0].partition("?")
-        return Handshake(
-            kind=kind,
-            path=path,
-            query=query,
-            headers=tuple([(name.lower(), value) for name, value in headers.items()]),
-            remote=origin.address,
-            remote_port=origin.port,
-            server=server,
-            server_port=server_port,
-            scheme=origin.scheme,
-            http_version=f"{message.version.major}.{message.version.minor}",
-            subprotocols=handshake.subprotocols(headers),
-        )
-
 
 class FrontDoor(asyncio.Protocol):
     """Implements `doorman.Admission` while its client waits for the answer."""
 
-    __slots__ = ("_entrance", "_head", "_message", "_remote", "_transport", "gone", "on_gone")
+    __slots__ = (
+        "_entrance",
+        "_head",
+        "_kind",
+        "_remote",
+        "_request",
+        "_transport",
+        "gone",
+        "on_gone",
+    )
 
     def __init__(self, entrance: Entrance) -> None:
         self._entrance = entrance
         self._head = b""
         self._transport: asyncio.Transport | None = None
-        self._message: RawRequestMessage | None = None
+        self._request: RequestHead | None = None
+        self._kind = TransportKind.WEBSOCKET
         self._remote: str | None = None
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
@@ -125,7 +112,7 @@ class FrontDoor(asyncio.Protocol):
             return
         known = len(self._head)
         self._head += data
-        if self._message is not None:
+        if self._request is not None:
             if len(self._head) > MAX_EARLY:
                 self._vanish()
                 self._abort()
@@ -158,40 +145,58 @@ class FrontDoor(asyncio.Protocol):
         if transport is None:
             return
         if self._entrance.draining:
-            self._turn_away(_DRAINING)
+            self._turn_away(DRAINING)
             return
-        head = self._head[:end]
-        if b"\nupgrade:" not in head.lower():
+        raw = self._head[:end]
+        lower = raw.lower()
+        if b"\nupgrade:" not in lower and b"text/event-stream" not in lower:
             self._hand_over(transport)
             return
         try:
             messages, _, _ = HttpRequestParser(
                 self._entrance.base, self._entrance.loop, MAX_HEAD
-            ).feed_data(head)
+            ).feed_data(raw)
         except HttpProcessingError:
             self._turn_away(_MALFORMED)
             return
-        message = messages[0][0]
-        if not handshake.is_upgrade(message.headers):
+        head = RequestHead.of_message(messages[0][0])
+        kind = self._kind_of(head)
+        if kind is None:
             self._hand_over(transport)
             return
-        refused = handshake.validate(message, message.version)
-        if refused is None and not message.path.startswith("/"):
-            refused = _MALFORMED
-        if refused is not None:
-            self._turn_away(refused)
-            return
         self._head = self._head[end:]
-        self._message = message
-        self._ask(message, transport)
+        self._ask(head, kind, transport)
 
-    def _ask(self, message: RawRequestMessage, transport: asyncio.Transport) -> None:
+    def _kind_of(self, head: RequestHead) -> TransportKind | None:
+        if handshake.is_upgrade(head.headers):
+            return TransportKind.WEBSOCKET
+        if head.wants_events and TransportKind.SSE in self._entrance.doorman.offers(head.path):
+            return TransportKind.SSE
+        return None
+
+    def go_on(self, transport: asyncio.Transport, head: RequestHead, early: bytes) -> None:
+        """Take over a connection whose head somebody else has read."""
+        self._transport = transport
+        self._head = early
+        if self._entrance.draining:
+            self._turn_away(DRAINING)
+            return
+        self._ask(head, self._kind_of(head) or TransportKind.WEBSOCKET, transport)
+
+    def _ask(self, head: RequestHead, kind: TransportKind, transport: asyncio.Transport) -> None:
         entrance = self._entrance
-        asked = entrance.describe(message, transport, TransportKind.WEBSOCKET)
+        if kind is TransportKind.WEBSOCKET:
+            refused = handshake.validate(head)
+            if refused is not None:
+                self._turn_away(refused)
+                return
+        asked = describe(head, transport, kind, entrance.proxies)
         refused = entrance.doorman.enter(asked.remote)
         if refused is not None:
             self._turn_away(refused)
             return
+        self._request = head
+        self._kind = kind
         self._remote = asked.remote
         entrance.doorman.admit(asked, self)
 
@@ -205,28 +210,32 @@ class FrontDoor(asyncio.Protocol):
     # The doorman's side.
 
     def accept(self, welcome: Welcome) -> None:
-        """Answer 101; from here on the connection is a WebSocket."""
-        transport, message = self._transport, self._message
-        if self.gone or transport is None or message is None or self._remote is None:
+        """Answer; from here on the connection is a WebSocket or an event stream."""
+        transport, head, remote = self._transport, self._request, self._remote
+        if self.gone or transport is None or head is None or remote is None:
+            return
+        early, commons = self._head, self._entrance.commons
+        self._transport = self._request = self._remote = self.on_gone = None
+        self.gone = True
+        if self._kind is TransportKind.SSE:
+            stream = EventStream(transport, commons, remote=remote)
+            transport.set_protocol(stream)
+            stream.begin(welcome.attach, welcome.terms, welcome.set_cookies)
             return
         bits, extensions = 0, ""
         if welcome.terms.compression:
-            offers = message.headers.getall("sec-websocket-extensions", ())
+            offers = head.headers.getall("sec-websocket-extensions", ())
             bits, extensions = deflate.negotiate(",".join(offers))
         answer = handshake.encode_acceptance(
-            message.headers["sec-websocket-key"].strip(),
+            head.headers["sec-websocket-key"].strip(),
             subprotocol=welcome.subprotocol,
             extensions=extensions,
             set_cookies=welcome.set_cookies,
         )
-        websocket = WebSocket(
-            transport, self._entrance.commons, welcome.terms, remote=self._remote, window_bits=bits
-        )
+        websocket = WebSocket(transport, commons, welcome.terms, remote=remote, window_bits=bits)
         transport.set_protocol(websocket)
-        self._transport = self._message = self._remote = self.on_gone = None
-        self.gone = True
         transport.write(answer)
-        websocket.open(welcome.attach, self._head)
+        websocket.open(welcome.attach, early)
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer, and end the connection."""
@@ -240,7 +249,7 @@ class FrontDoor(asyncio.Protocol):
         self.on_gone = None
         self._vanish()
         self._head = b""
-        self._message = None
+        self._request = None
         commons = self._entrance.commons
         commons.heads.discard(self._on_head_deadline)
         if transport is None or transport.is_closing():

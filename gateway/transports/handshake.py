@@ -10,11 +10,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from hashlib import sha1
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 
 from multidict import CIMultiDictProxy
 
 from .doorman import Refusal
+from .head import RequestHead
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION: Final = "13"
@@ -41,18 +42,6 @@ _FIRST_REFUSING: Final = 300
 _LAST_REFUSING: Final = 599
 
 
-class RequestHead(Protocol):
-    """What is read of a request: aiohttp's message and its web.Request both are one."""
-
-    @property
-    def method(self) -> str:
-        """As on the wire."""
-
-    @property
-    def headers(self) -> CIMultiDictProxy[str]:
-        """All of them, in order."""
-
-
 def tokens(headers: CIMultiDictProxy[str], name: str) -> list[str]:
     """The comma separated values of every header of that name, in lower case."""
     values = headers.getall(name, ())
@@ -66,17 +55,19 @@ def is_upgrade(headers: CIMultiDictProxy[str]) -> bool:
     return "upgrade" in headers and "websocket" in tokens(headers, "upgrade")
 
 
-def validate(head: RequestHead, version: tuple[int, int]) -> Refusal | None:
+def validate(head: RequestHead) -> Refusal | None:
     """What is wrong with the upgrade request; None when it is as RFC 6455 section 4.2.1 says."""
     headers = head.headers
     if "transfer-encoding" in headers or headers.get("content-length", "0").strip() != "0":
         return _bad("A WebSocket handshake has no body.")
     if head.method != "GET":
         return refusal(405, "A WebSocket handshake is a GET.", ("Allow", "GET"))
-    if version < (1, 1):
+    if head.version < (1, 1):
         return _bad("A WebSocket handshake needs HTTP/1.1.")
     if not headers.get("host"):
         return _bad("The Host header is missing.")
+    if not head.target.startswith("/"):
+        return _bad("The request's target must be a path.")
     if "upgrade" not in tokens(headers, "connection"):
         return _bad("The Connection header lacks the token Upgrade.")
     versions = headers.getall("sec-websocket-version", ())

@@ -14,6 +14,7 @@ from gateway.clock import ManualClock
 from gateway.sessions.client import Client, Handshake, TransportKind
 from gateway.transports.doorman import Admission, Refusal, Terms, Welcome
 from gateway.transports.front import Entrance
+from gateway.transports.plain import respond
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -113,6 +114,7 @@ class House:
     porter: Porter
     clock: ManualClock
     port: int
+    plain: web.Server
 
     @property
     def url(self) -> str:
@@ -134,13 +136,19 @@ async def page(request: web.BaseRequest) -> web.StreamResponse:
 @asynccontextmanager
 async def opened(porter: Porter) -> AsyncIterator[House]:
     clock = ManualClock()
-    plain = web.Server(page)
+    entrances: list[Entrance] = []
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        return await respond(request, entrances[0]) or await page(request)
+
+    plain = web.Server(handle)
     entrance = Entrance(doorman=porter, plain=plain, clock=clock)
+    entrances.append(entrance)
     loop = asyncio.get_running_loop()
     listening = socket.create_server(("127.0.0.1", 0))
     server = await loop.create_server(entrance, sock=listening)
     try:
-        yield House(entrance, porter, clock, listening.getsockname()[1])
+        yield House(entrance, porter, clock, listening.getsockname()[1], plain)
     finally:
         server.close()
         await eventually(lambda: not porter.inside)

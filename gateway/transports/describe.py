@@ -1,0 +1,47 @@
+"""A request's head as sessions want it."""
+
+import asyncio
+
+from multidict import CIMultiDictProxy
+
+from gateway.sessions.client import Handshake, TransportKind
+
+from . import handshake, longpoll
+from .head import RequestHead
+from .proxies import TrustedProxies, split_address
+
+
+def describe(
+    head: RequestHead,
+    transport: asyncio.BaseTransport,
+    kind: TransportKind,
+    proxies: TrustedProxies,
+) -> Handshake:
+    """Everything that is known of a client before anybody has judged it."""
+    headers = head.headers
+    origin = proxies.origin(
+        transport.get_extra_info("peername"),
+        headers,
+        encrypted=transport.get_extra_info("sslcontext") is not None,
+    )
+    server, server_port = split_address(transport.get_extra_info("sockname"))
+    return Handshake(
+        kind=kind,
+        path=head.path,
+        query=head.query,
+        headers=tuple([(name.lower(), value) for name, value in headers.items()]),
+        remote=origin.address,
+        remote_port=origin.port,
+        server=server,
+        server_port=server_port,
+        scheme=origin.scheme,
+        http_version=f"{head.version.major}.{head.version.minor}",
+        subprotocols=handshake.subprotocols(headers),
+        resume=_resume(kind, headers),
+    )
+
+
+def _resume(kind: TransportKind, headers: CIMultiDictProxy[str]) -> str:
+    if kind is TransportKind.SSE:
+        return headers.get("last-event-id", "")
+    return longpoll.resume_of(headers) if kind is TransportKind.LONGPOLL else ""

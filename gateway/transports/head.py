@@ -1,0 +1,42 @@
+"""The head of a request, whoever parsed it."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.http import HttpVersion, RawRequestMessage
+from multidict import CIMultiDictProxy
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """What decides about a client. `target` is as on the wire."""
+
+    method: str
+    target: str
+    version: HttpVersion
+    headers: CIMultiDictProxy[str]
+
+    @classmethod
+    def of_message(cls, message: RawRequestMessage) -> "RequestHead":
+        """Parsed by the front door."""
+        return cls(message.method, message.path, message.version, message.headers)
+
+    @classmethod
+    def of_request(cls, request: web.BaseRequest) -> "RequestHead":
+        """Parsed by aiohttp's server."""
+        return cls(request.method, request.raw_path, request.version, request.headers)
+
+    @property
+    def path(self) -> str:
+        """Percent-encoded, without query and fragment."""
+        return self.target.partition("#")[0].partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """Without its question mark."""
+        return self.target.partition("#")[0].partition("?")[2]
+
+    @property
+    def wants_events(self) -> bool:
+        """Whether an EventSource asks."""
+        return self.method == "GET" and "text/event-stream" in self.headers.get("accept", "")
