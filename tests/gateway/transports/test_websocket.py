@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import struct
+import weakref
 import zlib
 from functools import partial
 
@@ -416,15 +417,14 @@ async def test_clients_share_encoded_bytes_when_their_encoding_is_equal(house: H
 
 
 async def test_nothing_of_a_connection_stays_when_it_is_gone(house: House) -> None:
-    from gateway.transports.websocket import WebSocket
-
+    clients = []
     for _ in range(3):
         async with connect(house.url) as client:
             await client.send("x")
             await client.recv()
+        clients.append(weakref.ref(house.porter.ears.pop().client))
     await eventually(lambda: not house.porter.inside)
-    house.porter.ears.clear()
     await asyncio.sleep(0)
     gc.collect()
-    assert not [it for it in gc.get_objects() if isinstance(it, WebSocket)]
+    assert [client() for client in clients] == [None] * 3
     assert len(asyncio.all_tasks()) == 1
