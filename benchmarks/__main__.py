@@ -1,5 +1,6 @@
 """`python -m benchmarks`: measures side by side, then tables, plots and a file of numbers."""
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from benchmarks.results import Results
 _HERE: Final = Path(__file__).parent
 _SCALES: Final = {
     "whole": Scale(rounds=3),
-    "quick": Scale(rounds=2, frames=0.25, sockets=0.5),
+    "quick": Scale(rounds=2, frames=0.25),
     "smoke": Scale(rounds=1, frames=0.01, sockets=0.01),
 }
 
@@ -46,7 +47,7 @@ def main(
     """Measure wsgate and its alternatives on this machine."""
     scale = _SCALES["smoke" if smoke else "quick" if quick else "whole"]
     if rounds:
-        scale = Scale(rounds, scale.frames, scale.sockets)
+        scale = dataclasses.replace(scale, rounds=rounds)
     for_everyone = output is None and not smoke
     folder = output or (
         Path(tempfile.mkdtemp(prefix="wsgate-smoke-")) if smoke else _HERE / "results"

@@ -8,6 +8,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from benchmarks import peers
 from benchmarks.results import Results, Spread
@@ -129,7 +130,7 @@ def _figure(results: Results, plot: Plot, theme: Theme) -> Figure:
     names = [name for name in results.peers(plot.measure) if name in _COLOURS]
     names = [name for name in names if any(_points(results, plot, name))]
     (_bars if plot.kind == "bars" else _lines)(axes, results, plot, names, theme)
-    legend = axes.legend(frameon=False, fontsize=9, ncols=2)
+    legend = figure.legend(loc="outside lower left", frameon=False, fontsize=9, ncols=4)
     for text in legend.get_texts():
         text.set_color(theme.ink)
     return figure
@@ -176,7 +177,7 @@ def _bars(axes: Axes, results: Results, plot: Plot, names: list[str], theme: The
                     color=theme.ink,
                     fontsize=9,
                 )
-    axes.set_xticks(range(len(cases)), _labels(cases) if plot.cases else [""] * len(cases))
+    axes.set_xticks(range(len(cases)) if plot.cases else [], _labels(cases) if plot.cases else [])
     axes.margins(y=0.2)
 
 
@@ -196,6 +197,7 @@ def _lines(axes: Axes, results: Results, plot: Plot, names: list[str], theme: Th
         )
     if plot.logarithmic:
         axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(_written))
     axes.set_ylim(bottom=None if plot.logarithmic else 0)
 
 
@@ -217,7 +219,7 @@ def _dress(axes: Axes, plot: Plot, theme: Theme) -> None:
     axes.set_title(plot.title, color=theme.ink, loc="left", fontsize=12)
     axes.set_xlabel(plot.cases, color=theme.ink)
     axes.set_ylabel(plot.axis, color=theme.ink)
-    axes.tick_params(colors=theme.ink)
+    axes.tick_params(which="both", colors=theme.ink)
     axes.grid(axis="y", color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
@@ -225,3 +227,8 @@ def _dress(axes: Axes, plot: Plot, theme: Theme) -> None:
         spine.set_color(theme.grid)
     if plot.logarithmic:
         axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(_written))
+
+
+def _written(value: float, _place: float | None = None) -> str:
+    return f"{value:,.10g}"

@@ -73,11 +73,13 @@ def _provenance(results: Results) -> str:
     rounds = sorted({int(run["rounds"]) for run in results.measured.values()})
     load = max((float(run["load"]) for run in results.measured.values()), default=0.0)
     others = f"; up to {load:.1f} processes wanted a core when a measure began" if load > 1 else ""
+    least = min((float(run["frames"]) for run in results.measured.values()), default=1.0)
+    quick = f" of a quick run ({least:.0%} of the frames)" if least < 1 else ""
     versions = ", ".join(f"{peers.ALL[name].title}: {v}" for name, v in results.versions.items())
     return (
         f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('memory')}, "
         f"{machine.get('kernel')}, {machine.get('distribution')}; {' and '.join(dates)}; "
-        f"{'-'.join(map(str, rounds))} rounds in turn{others}. {versions}."
+        f"{'-'.join(map(str, rounds))} rounds in turn{quick}{others}. {versions}."
     )
 
 

@@ -52,6 +52,8 @@ class Runner:
         self._results.measured[measure.name] = {
             "date": dt.datetime.now(dt.UTC).date().isoformat(),
             "rounds": self._scale.rounds,
+            "frames": self._scale.frames,
+            "sockets": self._scale.sockets,
             "load": round(machine.load_average(), 2),
         }
         self._console.rule(measure.title, align="left")

@@ -17,7 +17,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def _results(*samples: Sample) -> Results:
-    measured = {s.measure: {"date": "2026-01-01", "rounds": 2, "load": 0.0} for s in samples}
+    measured = {
+        s.measure: {"date": "2026-01-01", "rounds": 2, "load": 0.0, "frames": 1.0} for s in samples
+    }
     return Results(machine={}, measured=measured, samples=list(samples))
 
 

@@ -17,11 +17,12 @@ class Aging(Measure):
     peers = ("wsgate", "nginx_lua", "nginx_lua_tuned", "node", "bare")
 
     def take(self, bench: Bench, peer: Peer) -> Iterator[Case]:
-        sockets = bench.scale.crowd(_SOCKETS)
+        # The age is the subject: less work is fewer sockets, never fewer frames on each.
+        sockets = bench.scale.count(_SOCKETS, least=4)
         with bench.running(peer) as running:
             bench.generator.open(f"{running.url}/echo", sockets)
             for begin, end in _AGES:
-                count = bench.scale.count((end - begin) * sockets)
+                count = (end - begin) * sockets
                 meter = Meter(running)
                 answer = bench.generator.frames(count)
                 yield str(begin), {**numbers(answer), **meter.per(count)}
