@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from gateway.codes import CloseCode
 from gateway.sessions.client import Client, Listener, TransportKind
 
 from . import events, handshake
@@ -18,10 +19,6 @@ from .commons import Commons
 from .doorman import Terms
 
 log = structlog.get_logger(__name__)
-
-GOING_AWAY: Final = 1001
-NO_CLOSE_FRAME: Final = 1006
-INTERNAL: Final = 1011
 
 _SSE: Final = "sse"
 _FAILED: Final = "connection failed"
@@ -59,7 +56,7 @@ class EventStream(asyncio.Protocol):
         self._transport = transport
         self._commons = commons
         self._remote = remote
-        self._end: tuple[int, str, bool] = (NO_CLOSE_FRAME, "", False)
+        self._end: tuple[int, str, bool] = (CloseCode.ABNORMAL, "", False)
         self._listener: Listener | None = None
         self.encoding: object = _SSE
         self.open = True
@@ -85,7 +82,7 @@ class EventStream(asyncio.Protocol):
             self._listener = attach(self)
         except Exception:
             log.exception(_FAILED, transport=_SSE)
-            self.close(INTERNAL, "")
+            self.close(CloseCode.INTERNAL_ERROR, "")
 
     # The session's side.
 
@@ -149,7 +146,7 @@ class EventStream(asyncio.Protocol):
     def eof_received(self) -> None:
         """The client goes in order: the transport closes itself."""
         if self.open:
-            self._end = (GOING_AWAY, "", True)
+            self._end = (CloseCode.GOING_AWAY, "", True)
 
     def pause_writing(self) -> None:
         """Called by the transport above its high-water mark."""
@@ -161,7 +158,7 @@ class EventStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        code, reason, clean = self._end if exc is None else (NO_CLOSE_FRAME, "", False)
+        code, reason, clean = self._end if exc is None else (CloseCode.ABNORMAL, "", False)
         self.open = False
         self._commons.closing.discard(self.abort)
         listener, self._listener = self._listener, None
@@ -180,4 +177,4 @@ class EventStream(asyncio.Protocol):
             self._listener.on_congested(congested=congested)
         except Exception:
             log.exception(_FAILED, transport=_SSE)
-            self.close(INTERNAL, "")
+            self.close(CloseCode.INTERNAL_ERROR, "")

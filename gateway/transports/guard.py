@@ -10,15 +10,12 @@ The payload of close frames is judged by `websocket` once the reader has unmaske
 
 from typing import Final
 
+from gateway.codes import CloseCode
 from gateway.errors import GatewayError
 
 from .utf8 import MaskedText
 
 MAX_FRAGMENTS: Final = 1024
-
-PROTOCOL_ERROR: Final = 1002
-INVALID_TEXT: Final = 1007
-TOO_BIG: Final = 1009
 
 _FIN: Final = 0x80
 _RSV: Final = 0x70
@@ -141,9 +138,9 @@ class FrameGuard:
         if extended:
             length = int.from_bytes(data[start + 2 : start + 2 + extended], "big")
             if length < _LENGTH_16 or (extended == 8 and length <= 0xFFFF):  # noqa: PLR2004
-                raise FrameError(PROTOCOL_ERROR, "length not in its shortest form")
+                raise FrameError(CloseCode.PROTOCOL_ERROR, "length not in its shortest form")
         if opcode in _DATA and self._announced + length > self.max_message:
-            raise FrameError(TOO_BIG, f"message exceeds {self.max_message} bytes")
+            raise FrameError(CloseCode.TOO_BIG, f"message exceeds {self.max_message} bytes")
         size = _HEADER + extended
         if available < size:
             return 0
@@ -152,25 +149,25 @@ class FrameGuard:
 
     def _judge(self, first: int, opcode: int, length: int, *, masked: bool) -> None:
         if not masked:
-            raise FrameError(PROTOCOL_ERROR, "frame is not masked")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "frame is not masked")
         rsv = first & _RSV
         # RFC 7692 section 6: RSV1 marks the first frame of a compressed message only.
         if rsv and (rsv != self._rsv1 or opcode not in {_TEXT, _BINARY}):
-            raise FrameError(PROTOCOL_ERROR, "reserved bit set")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "reserved bit set")
         if opcode in _CONTROL:
             if not first & _FIN:
-                raise FrameError(PROTOCOL_ERROR, "control frame is fragmented")
+                raise FrameError(CloseCode.PROTOCOL_ERROR, "control frame is fragmented")
             if length >= _LENGTH_16:
-                raise FrameError(PROTOCOL_ERROR, "control frame exceeds 125 bytes")
+                raise FrameError(CloseCode.PROTOCOL_ERROR, "control frame exceeds 125 bytes")
             return
         if opcode not in _DATA:
-            raise FrameError(PROTOCOL_ERROR, f"unknown opcode {opcode}")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, f"unknown opcode {opcode}")
         if opcode == _CONTINUATION and not self._fragments:
-            raise FrameError(PROTOCOL_ERROR, "continuation of no message")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "continuation of no message")
         if opcode != _CONTINUATION and self._fragments:
-            raise FrameError(PROTOCOL_ERROR, "new message inside an unfinished one")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "new message inside an unfinished one")
         if self._fragments >= MAX_FRAGMENTS:
-            raise FrameError(TOO_BIG, f"message has more than {MAX_FRAGMENTS} fragments")
+            raise FrameError(CloseCode.TOO_BIG, f"message has more than {MAX_FRAGMENTS} fragments")
 
     def _enter(self, first: int, opcode: int, length: int, mask: bytes) -> None:
         self._need = length
@@ -195,7 +192,9 @@ class FrameGuard:
             try:
                 self._text.feed(data[start:stop])
             except UnicodeDecodeError:
-                raise FrameError(INVALID_TEXT, "not UTF-8", max(0, start - earlier)) from None
+                raise FrameError(
+                    CloseCode.INVALID_TEXT, "not UTF-8", max(0, start - earlier)
+                ) from None
         if self._need == 0:
             self._leave()
         return stop
