@@ -122,9 +122,19 @@ class Books:
         return Published(receipt, publication, book.nodes)
 
     def join(
-        self, channel: str, node: str, member: Member, rules: ChannelRules, now: float
+        self,
+        channel: str,
+        node: str,
+        member: Member,
+        rules: ChannelRules,
+        now: float,
+        *,
+        again: bool = False,
     ) -> Admission:
-        """Seat a member; ChannelNotFoundError, ChannelFullError. Again: nothing changes."""
+        """Seat a member; ChannelNotFoundError, ChannelFullError. Seated already: nothing changes.
+
+        `again` seats one that was a member before also where the channel is full by now.
+        """
         book = self._find(channel, now)
         if rules.explicit and (book is None or not book.opened):
             raise ChannelNotFoundError(channel)
@@ -134,7 +144,7 @@ class Books:
         if member.id in book.seats:
             return Admission(book.position)
         limit = rules.max_subscribers
-        if limit is not None and len(book.seats) >= limit:
+        if limit is not None and len(book.seats) >= limit and not again:
             raise ChannelFullError(channel, limit)
         book.seat(node, member)
         return Admission(book.position, tuple(book.nodes) if rules.presence else ())

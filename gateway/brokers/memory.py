@@ -33,7 +33,7 @@ class MemoryExchange:
     __slots__ = ("books", "receivers")
 
     def __init__(self, books: Books | None = None) -> None:
-        self.books = books or Books()
+        self.books = books if books is not None else Books()
         self.receivers: dict[str, Receiver] = {}
 
     def of(self, nodes: Iterable[str]) -> list[Receiver]:
