@@ -168,8 +168,10 @@ class Server:
             time.sleep(0.05)
 
     def _explain(self) -> str:
-        tail = self._log.read_text(errors="replace").splitlines()[-8:]
-        return f"{' '.join(self._command)} did not start:\n" + "\n".join(tail)
+        # Its temporary folder means nothing to whoever reads the report later.
+        text = self._log.read_text(errors="replace").replace(f"{self._log.parent}/", "")
+        tail = text.strip().splitlines()[-8:]
+        return f"did not start: {''.join(tail[-1:])}\n" + "\n".join(tail)
 
 
 def _stat_fields(pid: int) -> list[str]:
