@@ -4,6 +4,7 @@ Events are constants, values are fields. Every string is stripped of control cha
 is written, because some of them (PHP's STDERR, header names) come from outside.
 """
 
+import contextlib
 import logging
 import re
 import sys
@@ -58,7 +59,7 @@ def configure(level: str, style: str) -> None:
     structlog.configure(
         processors=[*before, *last],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _SafeLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -71,6 +72,18 @@ def configure(level: str, style: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(threshold, logging.WARNING) if threshold > logging.DEBUG else threshold)
+
+
+class _SafeLogger(structlog.PrintLogger):
+    """Writes lines; one that cannot be written (closed pipe, full disk) is lost, nothing else."""
+
+    def msg(self, message: str) -> None:
+        """One line."""
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 class Throttle:

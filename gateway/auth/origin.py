@@ -49,7 +49,9 @@ def _normal(origin: str) -> str | None:
         return None
     if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
         return None
-    return f"{parts.scheme}://{parts.hostname}:{port or _DEFAULT_PORTS[parts.scheme]}"
+    if port is None:
+        port = _DEFAULT_PORTS[parts.scheme]
+    return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
 def _pattern(entry: str) -> re.Pattern[str]:

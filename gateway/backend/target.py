@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from fastcgi import FastCGIError, PoolError, QueueTimeoutError, Response
+from fastcgi import FastCGIError, PoolError, Response
 from gateway.logs import Throttle
 
 from . import environ
 from .diagnosis import explain_failure, explain_response
-from .lines import Lines
 from .upstreams import Upstream
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class Target:
 
     __slots__ = (
         "_failures",
-        "_lines",
+        "_serialized",
         "_stderr",
         "binary_template",
         "block",
@@ -69,31 +68,24 @@ class Target:
         )
         self.text_template = environ.message_template(content_type=content_type, text=True)
         self.binary_template = environ.message_template(content_type=content_type, text=False)
-        self._lines: Lines[Invocation] | None = None
-        if serialized:
-            self._lines = Lines(limit=settings.queue_size, wait=settings.queue_timeout)
+        self._serialized = serialized
         self._stderr = Throttle()
         self._failures = Throttle()
 
     def submit(self, invocation: "Invocation", key: str = "") -> None:
         """Send it, or let it wait behind the others of its key; the answer never comes at once."""
-        if self._lines is not None and key:
+        if self._serialized and key:
+            loop = asyncio.get_running_loop()
             try:
-                goes = self._lines.enter(key, invocation, asyncio.get_running_loop().time())
+                goes = self.upstream.lines.enter(key, invocation, loop.time())
             except PoolError as exc:
-                asyncio.get_running_loop().call_soon(invocation.on_failure, exc)
+                loop.call_soon(invocation.on_failure, exc)
                 return
-            invocation.ticket = key
+            # Who waits has no ticket yet: it has nothing to give back when its time is over.
             if not goes:
                 return
-        self._send(invocation)
-
-    def expire(self, now: float) -> None:
-        """Fail those who have waited too long behind others of their key."""
-        if self._lines is not None:
-            for invocation in self._lines.expire(now):
-                invocation.ticket = None
-                invocation.on_failure(QueueTimeoutError(self.upstream.settings.queue_timeout))
+            invocation.ticket = key
+        self.send(invocation)
 
     def answered(self, invocation: "Invocation", response: Response) -> None:
         """Note an answer: the next of its key goes, STDERR and known mistakes are logged."""
@@ -116,11 +108,13 @@ class Target:
                 connection=invocation.asker.id,
                 error=str(error),
                 kind=type(error).__name__,
+                **({"stderr": _shown(error.stderr)} if error.stderr else {}),
                 **({"cure": cure} if (cure := explain_failure(error)) else {}),
                 **self._failures.taken(),
             )
 
-    def _send(self, invocation: "Invocation") -> None:
+    def send(self, invocation: "Invocation") -> None:
+        """Hand it to the pool; nobody else's turn is waited for."""
         try:
             self.upstream.pool.submit(invocation)
         except FastCGIError as exc:
@@ -129,11 +123,14 @@ class Target:
 
     def _leave(self, invocation: "Invocation") -> None:
         key, invocation.ticket = str(invocation.ticket), None
-        if self._lines is not None and (following := self._lines.leave(key)) is not None:
-            self._send(following)
+        following = self.upstream.lines.leave(key)
+        if following is not None:
+            following.ticket = key
+            following.target.send(following)
 
     def _log_response(self, invocation: "Invocation", response: Response) -> None:
-        if not self._stderr.allows():
+        cure = explain_response(response, self.script)
+        if not (response.stderr or cure) or not self._stderr.allows():
             return
         fields: dict[str, object] = {
             "route": self.route,
@@ -142,7 +139,11 @@ class Target:
             **self._stderr.taken(),
         }
         if response.stderr:
-            text = response.stderr[:_LOGGED_STDERR].decode("utf-8", "backslashreplace")
-            log.warning("php wrote to stderr", text=text.strip(), status=response.status, **fields)
-        if (cure := explain_response(response, self.script)) is not None:
+            text = _shown(response.stderr)
+            log.warning("php wrote to stderr", text=text, status=response.status, **fields)
+        if cure is not None:
             log.error("php-fpm did not run the script", cure=cure, **fields)
+
+
+def _shown(stderr: bytes) -> str:
+    return stderr[:_LOGGED_STDERR].decode("utf-8", "backslashreplace").strip()

@@ -5,10 +5,20 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from fastcgi import FastCGIError, Limits, Pool, PoolError, RequestTimeoutError, parse_address
+from fastcgi import (
+    FastCGIError,
+    Limits,
+    Pool,
+    PoolError,
+    QueueTimeoutError,
+    RequestTimeoutError,
+    parse_address,
+)
 from gateway.codes import failure_of
 from gateway.config.upstreams import Upstream as Settings
 from gateway.metrics import Counter, Histogram, Metrics
+
+from .lines import Lines
 
 if TYPE_CHECKING:
     from .invocation import Invocation
@@ -23,6 +33,10 @@ class Upstream:
         self.name = name
         self.settings = settings
         self.pool = pool
+        # Of all routes and rules together: they share the sessions that PHP locks.
+        self.lines: Lines[Invocation] = Lines(
+            limit=settings.queue_size, wait=settings.queue_timeout
+        )
         self._metrics = metrics
         self._waits = metrics.fastcgi_queue_wait_seconds.labelled(name)
         self._durations: dict[tuple[str, str], Histogram] = {}
@@ -45,6 +59,11 @@ class Upstream:
         if invocation.sent_at and not isinstance(error, PoolError):
             outcome = "timeout" if isinstance(error, RequestTimeoutError) else "error"
             self._duration(route, outcome).observe(time.monotonic() - invocation.sent_at)
+
+    def expire(self, now: float) -> None:
+        """Fail those who have waited too long behind others of their key."""
+        for invocation in self.lines.expire(now):
+            invocation.on_failure(QueueTimeoutError(self.settings.queue_timeout))
 
     async def close(self, within: float) -> None:
         """Let what is running end, at most `within` seconds, then close every connection."""

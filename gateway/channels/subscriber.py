@@ -13,6 +13,8 @@ class Subscriber(Protocol):
     `ChannelService.leave_all` it must not join again.
     """
 
+    __slots__ = ()
+
     @property
     def id(self) -> str:
         """The connection's id."""

@@ -41,6 +41,11 @@ class ChannelTemplate:
         self.text = text
         self._parts = parse_channel(text)
 
+    @property
+    def names_user(self) -> bool:
+        """Whether it depends on who the user is."""
+        return any(isinstance(part, Variable) and part.source == "user" for part in self._parts)
+
     def render(self, variables: Variables) -> str | None:
         """The channel's name, None when one of its variables is absent or empty."""
         words: list[str] = []

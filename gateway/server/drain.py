@@ -21,6 +21,7 @@ log = structlog.get_logger()
 
 _REASON: Final = "restart"
 _STEPS: Final = 50
+_ROUND: Final = 0.25
 
 
 async def drain(worker: "Worker", shutdown: Shutdown, hurry: asyncio.Event) -> None:
@@ -56,10 +57,15 @@ async def _steps(
         if len(groups) > 1:
             await asyncio.sleep(spread / len(groups))
     directory = worker.services.directory
-    await directory.emptied(max(end_of_answers - loop.time(), 0.0))
+    while (left := end_of_answers - loop.time()) > 0 and not await directory.emptied(
+        min(left, _ROUND)
+    ):
+        # Whoever was still being let in when it began is told now.
+        for session in directory:
+            session.retire(CloseCode.SERVICE_RESTART, _REASON)
     for session in directory:
         session.close(CloseCode.SERVICE_RESTART, _REASON)
-    left = await worker.services.farewell.drained(max(deadline - loop.time() - 0.5, 0.0))
-    if left:
-        log.warning("disconnect events not sent", count=left)
+    unsent = await worker.services.farewell.drained(max(deadline - loop.time() - 0.5, 0.0))
+    if unsent:
+        log.warning("disconnect events not sent", count=unsent)
     await worker.runtime.upstreams.close(max(deadline - loop.time() - 0.2, 0.0))

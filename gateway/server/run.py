@@ -42,7 +42,8 @@ def run(
     public: list[socket.socket] = []
     internal: list[socket.socket] = []
     try:
-        public += [bind(address) for address in config.listen]
+        # One by one: what was bound before one that cannot be is released again.
+        public.extend(bind(address) for address in config.listen)
         internal.append(bind(config.internal.listen))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             worker = Worker(config, MemoryBroker(), extend=extend)
@@ -114,6 +115,9 @@ async def _reload_on_signal(
             log.info("configuration reloaded", routes=list(worker.runtime.routes))
         except GatewayError as exc:
             log.error("reload refused, the old configuration stays", problems=str(exc))  # noqa: TRY400 - a mistake in the file has no traceback
+        except Exception:
+            # Whatever it is, the gateway goes on and can be told to reload again.
+            log.exception("reload failed, the old configuration stays")
         notifier.ready()
 
 

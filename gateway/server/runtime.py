@@ -26,7 +26,6 @@ class Runtime:
         self.router = Router.of(config)
         self.policies = Policies(map(_policy, config.channels))
         self._metrics = metrics
-        self._targets: list[Target] = []
         self._authorizers: dict[Authorization, Target] = {}
         self._routes = {
             destination: (self._route(destination), RouteGate(destination.client))
@@ -63,8 +62,8 @@ class Runtime:
 
     def expire(self, now: float) -> None:
         """Fail what has waited too long in a line of `serialize_by`."""
-        for target in self._targets:
-            target.expire(now)
+        for upstream in self.upstreams:
+            upstream.expire(now)
 
     def _route(self, destination: Destination) -> Route:
         settings = destination.route
@@ -94,9 +93,7 @@ class Runtime:
         )
 
     def _target(self, upstream: str, **arguments: object) -> Target:
-        target = Target(self.upstreams[upstream], **arguments)  # type: ignore[arg-type]
-        self._targets.append(target)
-        return target
+        return Target(self.upstreams[upstream], **arguments)  # type: ignore[arg-type]
 
 
 def _policy(channel: Channel) -> ChannelPolicy:

@@ -23,13 +23,16 @@ from gateway.channels.broker import Broker
 from gateway.channels.policy import Authorization
 from gateway.channels.service import ChannelService
 from gateway.clock import Clock, SystemClock
+from gateway.codes import CloseCode
 from gateway.config.model import Config
 from gateway.config.units import Listen
+from gateway.errors import ConfigurationError
 from gateway.metrics import Metrics, Snapshot
 from gateway.sessions.connections import Connections
 from gateway.sessions.farewell import Farewell
 from gateway.sessions.joining import PhpAuthorizer
 from gateway.sessions.services import Services
+from gateway.sessions.session import Session
 from gateway.tasks import TaskSet
 from gateway.transports.commons import Timing
 from gateway.transports.front import Entrance
@@ -43,6 +46,7 @@ from .runtime import Runtime
 log = structlog.get_logger()
 
 _BEAT: Final = 1.0
+_LAST_TURNS: Final = 0.1
 VERSION: Final = version("wsgate")
 
 
@@ -72,7 +76,11 @@ class Worker:
     async def start(
         self, public: Sequence[socket.socket], internal: Sequence[socket.socket]
     ) -> None:
-        """Serve on the sockets; when it returns, clients are answered."""
+        """Serve on the sockets; when it returns, clients are answered.
+
+        Raises ConfigurationError when the certificate cannot be used; then nothing was started.
+        """
+        tls = tls_context(self.config)
         self.runtime = Runtime(self.config, self.metrics)
         self.channels = ChannelService(
             self._broker,
@@ -93,14 +101,18 @@ class Worker:
         await self.channels.start()
         self._background.spawn(self.services.farewell.run(), name="disconnect events")
         self._background.spawn(self._beat(), name="sweep")
-        await self._listen(public, internal)
+        await self._listen(public, internal, tls)
 
     async def _listen(
-        self, public: Sequence[socket.socket], internal: Sequence[socket.socket]
+        self,
+        public: Sequence[socket.socket],
+        internal: Sequence[socket.socket],
+        tls: ssl.SSLContext | None,
     ) -> None:
         loop = asyncio.get_running_loop()
         reception = Reception(self.services, lambda: self.runtime)
-        plain = web.AppRunner(create_public(reception, self._extend), access_log=None)
+        public_app = create_public(reception, lambda: self.entrance, self._extend)
+        plain = web.AppRunner(public_app, access_log=None)
         self.api = create_api(self._api_services())
         api = web.AppRunner(self.api, access_log=None)
         for runner in (plain, api):
@@ -113,7 +125,6 @@ class Worker:
             timing=Timing(handshake=self.config.client.handshake_timeout),
             proxies=TrustedProxies(str(network) for network in self.config.trusted_proxies),
         )
-        tls = tls_context(self.config)
         for listener in public:
             server = await loop.create_server(self.entrance, sock=listener, ssl=tls)
             self._servers.append(server)
@@ -129,15 +140,26 @@ class Worker:
         self.channels.policies = runtime.policies
         self.services.show_details = config.log.level == "debug"
         self.services.farewell.rate = _rate(config)
-        for session in self.services.directory:
-            route = runtime.named(session.route.name)
-            if route is not None:
-                session.rebind(route)
+        services = self.services
+        for session in (*services.directory, *services.directory.lingering):
+            self._rebind(session)
+        for session in services.farewell.waiting:
+            self._rebind(session)
         replace_services(self.api, self._api_services())
+        for upstream in before.upstreams:
+            self.metrics.forget_pool(upstream.name)
         self._watch_numbers()
         self._background.spawn(
             before.upstreams.close(config.shutdown.timeout), name="closing replaced pools"
         )
+
+    def _rebind(self, session: Session) -> None:
+        route = self.runtime.named(session.route.name)
+        if route is not None:
+            session.rebind(route)
+        else:
+            # Its pool goes away with its route; whoever comes back hears 404.
+            session.retire(CloseCode.SERVICE_RESTART, "the route is gone")
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Drain and end; `hurry` skips what is still waited for. Idempotent."""
@@ -154,6 +176,8 @@ class Worker:
     async def _end(self) -> None:
         for session in self.services.directory:
             session.vanished()
+        # The sockets tell of their end in the loop's next turns.
+        await self.services.directory.emptied(_LAST_TURNS)
         await self._background.close()
         await self.services.tasks.close()
         await self.runtime.upstreams.close(0.0)
@@ -237,7 +261,13 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(config.tls.certificate, config.tls.key)
+    try:
+        context.load_cert_chain(config.tls.certificate, config.tls.key)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"tls: {config.tls.certificate} and {config.tls.key} cannot be used together: "
+            f"{exc.strerror or exc}"
+        ) from exc
     return context
 
 

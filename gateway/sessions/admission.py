@@ -5,18 +5,21 @@ token), the headers. `complete` does what may wait: joining the route's channels
 `connect` event. Most routes need only the first, so most handshakes cost no task.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 
 from fastcgi import FastCGIError, LocalProtocolError, Response
 from gateway.backend.effects import SetUser, Subscribe
 from gateway.backend.environ import cookies
 from gateway.backend.reply import Head, effects_of, head_of
-from gateway.codes import INTERNAL, Failure, failure_of
-from gateway.errors import ChannelError, ChannelNotFoundError, GatewayError
-from gateway.routing.channels import Variables
+from gateway.codes import Failure, failure_of
+from gateway.errors import ChannelNotFoundError, GatewayError, ReplyError
+from gateway.logs import Throttle
+from gateway.routing.channels import ChannelTemplate, Variables
 from gateway.routing.paths import query_variables
 
 from .asking import ask
@@ -31,6 +34,9 @@ from .services import Services
 from .session import Session
 from .wire import Wire, error_object
 
+log: Final = structlog.get_logger()
+
+_broken_replies: Final = Throttle()
 RAW: Final[Wire] = RawWire()
 JSON: Final[Wire] = JsonWire()
 
@@ -70,7 +76,11 @@ class Arrival:
     session: Session
     handshake: Handshake
     subprotocol: str
-    channels: tuple[str, ...]
+    variables: dict[str, str]
+    channels: tuple[str, ...] = ()
+    """What is joined before PHP is asked, so that what it publishes meanwhile is not missed."""
+    of_user: tuple[ChannelTemplate, ...] = ()
+    """What is joined when PHP has said who the user is."""
     set_cookies: tuple[str, ...] = ()
 
     @property
@@ -98,7 +108,6 @@ def begin(
             connection_id=connection_id,
             connected_at_ms=connected_at_ms,
             variables=variables,
-            subprotocol=wire.subprotocol,
             push_url=services.push_url(connection_id),
         )
         identity = Identity(
@@ -107,6 +116,7 @@ def begin(
             cookie=cookies(handshake.headers),
             user=caller.user,
             claims=caller.claims,
+            subprotocol=wire.subprotocol,
             serial_cookie=route.serial_cookie,
         )
     except (GatewayError, LocalProtocolError) as exc:
@@ -115,30 +125,34 @@ def begin(
     session.connected_at_ms = connected_at_ms
     if caller.expires_at is not None:
         session.expires_at = services.now() + caller.expires_at - services.clock.wall()
-    channels = _channels(handshake, route, variables, caller.user)
-    if wire is RAW:
-        session.publish_to = _raw_channel(route, channels)
-    return Arrival(session, handshake, wire.subprotocol, channels)
-
-
-def _channels(
-    handshake: Handshake, route: Route, variables: dict[str, str], user: str
-) -> tuple[str, ...]:
-    """The channels that the route's templates make of the handshake."""
+    arrival = Arrival(session, handshake, wire.subprotocol, variables)
     templates = route.destination.channels
-    if not templates:
-        return ()
-    known = Variables(
+    if templates:
+        if route.hooks.connect is not None:
+            # PHP has the last word on who the user is.
+            arrival.of_user = tuple(template for template in templates if template.names_user)
+            templates = tuple(template for template in templates if not template.names_user)
+        arrival.channels = _rendered(templates, _known(handshake, variables, caller.user))
+    session.publish_to = _raw_channel(route, arrival.channels)
+    return arrival
+
+
+def _known(handshake: Handshake, variables: dict[str, str], user: str) -> Variables:
+    return Variables(
         path=variables,
         query=query_variables(handshake.query),
         headers=dict(reversed(handshake.headers)),
         user=user,
     )
+
+
+def _rendered(templates: Iterable[ChannelTemplate], known: Variables) -> tuple[str, ...]:
+    """The channels that templates make of the handshake, each once."""
     names = (template.render(known) for template in templates)
     return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
-def _raw_channel(route: Route, channels: tuple[str, ...]) -> str | None:
+def _raw_channel(route: Route, channels: Iterable[str]) -> str | None:
     """Where a raw client's frames go: the one pattern's channel, of those it joined."""
     patterns = route.destination.may_publish.patterns
     if len(patterns) != 1:
@@ -150,47 +164,62 @@ def _raw_channel(route: Route, channels: tuple[str, ...]) -> str | None:
 
 
 async def complete(arrival: Arrival) -> None:
-    """Join the route's channels and ask PHP. Raises RefusedError; then nothing of it remains."""
+    """Join the route's channels and ask PHP. Raises RefusedError; then nothing of it remains.
+
+    Where PHP has accepted the client and something else refuses it, PHP hears `disconnect`.
+    """
     session = arrival.session
+    accepted = False
     try:
         for channel in arrival.channels:
             await join(session, channel, authorize=True)
         connect = session.route.hooks.connect
         if connect is not None:
             response = await ask(connect, session.identity, "connect")
-            await _obey(arrival, response)
-    except RefusedError:
-        await session.abandon()
-        raise
-    except (GatewayError, FastCGIError) as exc:
-        await session.abandon()
-        raise _refusal_of(exc, show_details=session.services.show_details) from exc
-    except BaseException:
-        await session.abandon()
+            head = head_of(response)
+            _check(head, response)
+            accepted = True
+            await _obey(arrival, head, response.body)
+        channels = session.services.channels.joined(session)
+        session.publish_to = _raw_channel(session.route, channels)
+    except BaseException as exc:
+        await (session.lost() if accepted else session.abandon())
+        if isinstance(exc, GatewayError | FastCGIError) and not isinstance(exc, RefusedError):
+            raise _refusal_of(exc, session) from exc
         raise
 
 
-async def _obey(arrival: Arrival, response: Response) -> None:
-    """Do what PHP's answer to `connect` asks for."""
+async def _obey(arrival: Arrival, head: Head, body: bytes) -> None:
+    """Do what PHP's answer to `connect` asks for, in its order.
+
+    A channel that cannot be joined refuses the handshake; whatever else goes wrong is told on the
+    open connection.
+    """
     session = arrival.session
-    head = head_of(response)
-    if not head.ok:
-        raise RefusedError(head.status, response.headers, response.body)
     if head.cookies:
         session.identity.remember_cookies(head.cookies, session.services.clock.wall())
         arrival.set_cookies = head.cookies
     _choose(arrival, head)
-    effects = effects_of(head, response.body)
-    # A channel that PHP asks for and that cannot be joined refuses the handshake; whatever else
-    # goes wrong is told on the open connection.
+    effects = effects_of(head, body)
     for effect in effects:
+        # Before any joining: presence tells the others who it is that joins.
         if isinstance(effect, SetUser):
-            # Before any joining: presence tells the others who it is that joins.
             session.identity.set_user(effect.user)
-        elif isinstance(effect, Subscribe):
+    known = _known(arrival.handshake, arrival.variables, session.user)
+    for channel in _rendered(arrival.of_user, known):
+        await join(session, channel, authorize=True)
+    for effect in effects:
+        if isinstance(effect, Subscribe):
             await join(session, effect.channel)
-    rest = tuple(effect for effect in effects if not isinstance(effect, SetUser | Subscribe))
-    await Performance(session, rest, tag=None, message_id=0).finish()
+        elif not isinstance(effect, SetUser):
+            await Performance(session, (effect,), tag=None, message_id=0).finish()
+
+
+def _check(head: Head, response: Response) -> None:
+    """Raise PHP's own refusal, without the headers that are meant for us."""
+    if not head.ok:
+        headers = tuple(pair for pair in response.headers if not pair[0].startswith("ws-"))
+        raise RefusedError(head.status, headers, response.body)
 
 
 def _choose(arrival: Arrival, head: Head) -> None:
@@ -199,8 +228,9 @@ def _choose(arrival: Arrival, head: Head) -> None:
     if not chosen or chosen == arrival.subprotocol:
         return
     if chosen not in arrival.handshake.subprotocols:
-        raise GatewayError(f"connect chose the subprotocol {chosen!r}, which was not offered")
+        raise ReplyError(f"connect chose the subprotocol {chosen!r}, which was not offered")
     arrival.subprotocol = chosen
+    arrival.session.identity.set_subprotocol(chosen)
     arrival.session.use(JSON if chosen == SUBPROTOCOL else RAW)
 
 
@@ -213,11 +243,17 @@ def refusal(failure: Failure, detail: str = "") -> RefusedError:
     return RefusedError(failure.status, headers, body)
 
 
-def _refusal_of(error: Exception, *, show_details: bool) -> RefusedError:
+def _refusal_of(error: Exception, session: Session) -> RefusedError:
     failure = failure_of(error)
     if isinstance(error, ChannelNotFoundError):
         # Who may not know whether a channel exists hears the same as who may not join it.
         failure = Failure(403, "forbidden", "the channel is not open")
-    elif failure is INTERNAL and not isinstance(error, ChannelError):
-        failure = Failure(502, "upstream_error", "the application failed")
-    return refusal(failure, str(error) if show_details else "")
+    elif isinstance(error, ReplyError) and _broken_replies.allows():
+        log.warning(
+            "reply cannot be carried out",
+            route=session.route.name,
+            connection=session.id,
+            error=str(error),
+            **_broken_replies.taken(),
+        )
+    return refusal(failure, str(error) if session.services.show_details else "")

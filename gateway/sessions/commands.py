@@ -10,11 +10,13 @@ from functools import partial
 from typing import Final
 
 import msgspec
+import structlog
 
 from gateway.channels.publication import JSON_TYPE, Message, Position
 from gateway.channels.service import Source
-from gateway.codes import QUEUE_FULL, failure_of
+from gateway.codes import INTERNAL, failure_of
 from gateway.errors import ChannelForbiddenError, GatewayError
+from gateway.logs import Throttle
 
 from .describing import described
 from .joining import join_as_client, may_publish
@@ -22,8 +24,13 @@ from .peer import Peer
 
 Work = Callable[[], Awaitable[None]]
 
+log: Final = structlog.get_logger()
+
 LIMIT: Final = 128
-"""Commands that may wait on one connection."""
+"""Commands that wait on one connection before it is not read any more."""
+LIMIT_BYTES: Final = 256 * 1024
+
+_failures: Final = Throttle()
 
 _NAMES: Final = ("send", "subscribe", "unsubscribe", "publish", "history", "presence")
 
@@ -62,36 +69,55 @@ class Command(msgspec.Struct):
 
 
 class Commands:
-    """What one connection asked for that is not done yet, in order, as one task while it lasts."""
+    """What one connection asked for that is not done yet, in order, as one task while it lasts.
 
-    __slots__ = ("_session", "_waiting")
+    Past the limits the client is not read on until all of it is done.
+    """
+
+    __slots__ = ("_bytes", "_paused", "_running", "_session", "_waiting")
 
     def __init__(self, session: Peer) -> None:
         self._session = session
         self._waiting: deque[tuple[Work, object]] = deque()
+        self._bytes = 0
+        self._running = False
+        self._paused = False
 
-    def add(self, command: Command) -> None:
-        """Carry out the command when those before it are done."""
-        self.do(partial(self._carry_out, command), tag=command.id)
+    def add(self, command: Command, size: int) -> None:
+        """Carry out the command, of so many bytes, when those before it are done."""
+        self.do(partial(self._carry_out, command), tag=command.id, size=size)
 
-    def do(self, work: Work, *, tag: object) -> None:
+    def do(self, work: Work, *, tag: object, size: int) -> None:
         """Do something when what came before is done; its GatewayError becomes an error frame."""
-        if len(self._waiting) >= LIMIT:
-            self._session.fail(QUEUE_FULL, tag, 0)
-            return
         self._waiting.append((work, tag))
-        if len(self._waiting) == 1:
+        self._bytes += size
+        full = len(self._waiting) >= LIMIT or self._bytes >= LIMIT_BYTES
+        if full and not self._paused:
+            self._paused = True
+            self._session.hold()
+        if not self._running:
+            self._running = True
             self._session.services.tasks.spawn(self._run(), name="commands of a client")
 
     async def _run(self) -> None:
+        session = self._session
         while self._waiting:
-            work, tag = self._waiting[0]
+            work, tag = self._waiting.popleft()
             try:
                 await work()
             except GatewayError as exc:
-                self._session.fail(failure_of(exc), tag, 0, str(exc))
-            finally:
-                self._waiting.popleft()
+                session.fail(failure_of(exc), tag, 0, str(exc))
+            except Exception:
+                if _failures.allows():
+                    log.exception("command failed", connection=session.id, **_failures.taken())
+                session.fail(INTERNAL, tag, 0)
+            if not self._waiting:
+                self._bytes = 0
+                if self._paused:
+                    # What the client said meanwhile may come at once and be added to the rest.
+                    self._paused = False
+                    session.release()
+        self._running = False
 
     async def _carry_out(self, command: Command) -> None:
         if command.subscribe is not None:

@@ -1,4 +1,4 @@
-"""The live sessions of this worker, by the id of their connection."""
+"""The sessions of this worker, by the id of their connection."""
 
 import asyncio
 from collections import Counter
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 
 class Directory:
-    """Who is connected here, and how many from where."""
+    """Who is connected here, how many from where, and who is gone but still with PHP."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
+        self._lingering: set[Session] = set()
         self.addresses: Counter[str] = Counter()
         self._left = asyncio.Event()
 
@@ -23,11 +24,16 @@ class Directory:
     def __iter__(self) -> Iterator["Session"]:
         return iter(list(self._sessions.values()))
 
+    @property
+    def lingering(self) -> tuple["Session", ...]:
+        """Whose client is gone, while what it had sent is still being executed."""
+        return tuple(self._lingering)
+
     async def emptied(self, within: float) -> bool:
-        """Wait until nobody is connected, at most `within` seconds; whether that came."""
+        """Wait until nobody is connected and nobody's messages are with PHP; whether that came."""
         try:
             async with asyncio.timeout(within):
-                while self._sessions:
+                while self._sessions or self._lingering:
                     self._left.clear()
                     await self._left.wait()
         except TimeoutError:
@@ -38,9 +44,16 @@ class Directory:
         """The session may be found by its id from now on."""
         self._sessions[session.id] = session
 
-    def remove(self, session: "Session") -> None:
-        """The session is gone; one that was not there changes nothing."""
+    def remove(self, session: "Session", *, lingers: bool = False) -> None:
+        """The client is gone; a session that lingers is waited for until it is forgotten."""
         self._sessions.pop(session.id, None)
+        if lingers:
+            self._lingering.add(session)
+        self._left.set()
+
+    def forget(self, session: "Session") -> None:
+        """All that the client had sent is concluded."""
+        self._lingering.discard(session)
         self._left.set()
 
     def find(self, connection_id: str) -> "Session | None":

@@ -4,6 +4,8 @@ Most effects are done at once. Those that may have to wait for a broker make the
 reply a task; the connection's next message waits for it, so the order stays.
 """
 
+from typing import Final
+
 import structlog
 
 from gateway.backend.effects import (
@@ -21,11 +23,14 @@ from gateway.channels.publication import Message
 from gateway.channels.service import Source
 from gateway.codes import failure_of
 from gateway.errors import GatewayError
+from gateway.logs import Throttle
 
 from .joining import join
 from .peer import Peer
 
-log = structlog.get_logger()
+log: Final = structlog.get_logger()
+
+_failures: Final = Throttle()
 
 
 class Performance:
@@ -72,6 +77,7 @@ class Performance:
         session = self._session
         match effect:
             case Send(data, content_type):
+                session.route.numbers.replies.value += 1
                 text = is_text(content_type)
                 session.wire.reply(session, data, content_type, text=text, tag=self._tag)
             case SetMeta(name, value):
@@ -96,11 +102,16 @@ class Performance:
 
     def _failed(self, effect: Effect, error: GatewayError) -> None:
         session = self._session
-        log.warning(
-            "effect failed",
-            effect=type(effect).__name__,
-            route=session.route.name,
-            connection=session.id,
-            error=str(error),
-        )
+        if not session.present:
+            # What is asked for a client that has left meanwhile is nobody's mistake.
+            return
+        if _failures.allows():
+            log.warning(
+                "effect failed",
+                effect=type(effect).__name__,
+                route=session.route.name,
+                connection=session.id,
+                error=str(error),
+                **_failures.taken(),
+            )
         session.fail(failure_of(error), self._tag, self._message_id, str(error))

@@ -7,6 +7,7 @@ dropped, which is logged.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -25,13 +26,29 @@ _IN_FLIGHT: Final = 2
 _TICK: Final = 0.05
 
 
+class _Goodbye:
+    """One `disconnect` with PHP. Fulfils `backend.invocation.Asker`; nobody hears the answer."""
+
+    __slots__ = ("_on_end", "id")
+
+    def __init__(self, connection_id: str, on_end: Callable[[], None]) -> None:
+        self.id = connection_id
+        self._on_end = on_end
+
+    def on_answer(self, _invocation: Invocation, _response: Response) -> None:
+        """Whatever PHP says of it, there is nobody left to hear it."""
+        self._on_end()
+
+    def on_no_answer(self, _invocation: Invocation, _error: FastCGIError) -> None:
+        """The failure has been logged where it was found."""
+        self._on_end()
+
+
 class Farewell:
     """Sends `disconnect` for sessions that have ended, in the order of their ends.
 
-    Fulfils `backend.invocation.Asker`. `run` is the one task; it lives as long as the worker.
+    `run` is the one task; it lives as long as the worker. A `rate` of None sets no bound.
     """
-
-    id: Final = "disconnect"
 
     def __init__(self, rate: float | None) -> None:
         self.rate = rate
@@ -44,6 +61,11 @@ class Farewell:
 
     def __len__(self) -> int:
         return len(self._waiting) + self._running
+
+    @property
+    def waiting(self) -> tuple["Session", ...]:
+        """Whose events have not been sent yet."""
+        return tuple(self._waiting)
 
     def add(self, session: "Session") -> None:
         """PHP shall hear that the session has ended, if its route wants that."""
@@ -63,20 +85,21 @@ class Farewell:
         credit, before = 1.0, loop.time()
         while True:
             await self._wake.wait()
+            self._wake.clear()
             now = loop.time()
             if self.rate is None:
-                credit = 1.0 * len(self._waiting)
+                credit = float(_IN_FLIGHT)
             else:
                 credit = min(credit + (now - before) * self.rate, max(self.rate * _TICK, 1.0))
             before = now
             while credit >= 1.0 and self._waiting and self._running < _IN_FLIGHT:
                 self._send(self._waiting.popleft())
                 credit -= 1.0
-            if self._waiting:
-                await asyncio.sleep(_TICK if self.rate is None else min(_TICK, 1 / self.rate))
-            else:
-                self._wake.clear()
-                self._check_empty()
+            self._check_empty()
+            if self._waiting and self._running < _IN_FLIGHT:
+                # Only the rate is in the way; else the end of one that is with PHP wakes us.
+                await asyncio.sleep(0 if self.rate is None else min(_TICK, 1 / self.rate))
+                self._wake.set()
 
     async def drained(self, within: float) -> int:
         """Wait until all have been sent, at most `within` seconds; how many are left."""
@@ -87,19 +110,19 @@ class Farewell:
             pass
         return len(self)
 
+    def asker(self, connection_id: str) -> _Goodbye:
+        """Who hears the answer to the event of that connection."""
+        return _Goodbye(connection_id, self._ended)
+
     def _send(self, session: "Session") -> None:
-        invocation = session.farewell()
-        if invocation is not None:
-            self._running += 1
-            invocation.target.submit(invocation, session.identity.serial_key)
-
-    def on_answer(self, _invocation: Invocation, _response: Response) -> None:
-        """Whatever PHP says of it, there is nobody left to hear it."""
-        self._ended()
-
-    def on_no_answer(self, _invocation: Invocation, _error: FastCGIError) -> None:
-        """The failure has been logged where it was found."""
-        self._ended()
+        try:
+            invocation = session.farewell()
+            if invocation is not None:
+                invocation.target.submit(invocation, session.identity.serial_key)
+                self._running += 1
+        except Exception:
+            # The others' events must still be sent.
+            log.exception("disconnect event failed", connection=session.id)
 
     def _ended(self) -> None:
         self._running -= 1

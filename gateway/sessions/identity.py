@@ -1,7 +1,7 @@
 """Who a connection is: its id, its user, and what PHP hears of it with every event.
 
-What the handshake brought is encoded once. What replies change (cookies, meta, user) stands in a
-block of its own that is encoded anew when, rarely, it changes.
+What the handshake brought is encoded once. What replies change (cookies, meta, user, subprotocol)
+stands in a block of its own that is encoded anew when, rarely, it changes.
 """
 
 import secrets
@@ -18,6 +18,7 @@ _RANDOM_BYTES: Final = 18  # 144 bits, 24 characters
 ID_LENGTH: Final = NODE_LENGTH + 24
 
 _META_LIMIT: Final = 8 * 1024
+_USER_LIMIT: Final = 1024
 
 
 def new_node() -> str:
@@ -33,7 +34,7 @@ def new_id(node: str) -> str:
 class Identity:
     """A connection's id, user, cookies and meta, with the params they become.
 
-    `serial_key` is the value by which `serialize_by` lines connections up, or empty.
+    `serial_key` is the cookie by which `serialize_by` lines connections up, or empty.
     """
 
     __slots__ = (
@@ -42,10 +43,10 @@ class Identity:
         "_serial_cookie",
         "block",
         "claims",
-        "expires_at",
         "id",
         "serial_key",
         "state_block",
+        "subprotocol",
         "user",
     )
 
@@ -57,14 +58,14 @@ class Identity:
         cookie: str = "",
         user: str = "",
         claims: str = "",
-        expires_at: float | None = None,
+        subprotocol: str = "",
         serial_cookie: str = "",
     ) -> None:
         self.id = connection_id
         self.block = block
         self.user = user
         self.claims = claims
-        self.expires_at = expires_at
+        self.subprotocol = subprotocol
         self._cookie = cookie
         self._meta: dict[str, str] | None = None
         self._serial_cookie = serial_cookie
@@ -98,8 +99,16 @@ class Identity:
         self._refresh()
 
     def set_user(self, user: str) -> None:
-        """PHP says who this is."""
+        """PHP says who this is. ReplyError past 1 KiB."""
+        size = len(user.encode())
+        if size > _USER_LIMIT:
+            raise ReplyError(f"the user has {size} bytes, limit {_USER_LIMIT}")
         self.user = user
+        self._refresh()
+
+    def set_subprotocol(self, subprotocol: str) -> None:
+        """PHP chose what is spoken."""
+        self.subprotocol = subprotocol
         self._refresh()
 
     def _refresh(self) -> None:
@@ -110,8 +119,10 @@ class Identity:
             pairs.append(("WS_USER", self.user))
         if self.claims:
             pairs.append(("WS_CLAIMS", self.claims))
+        pairs.append(("WS_SUBPROTOCOL", self.subprotocol))
         self.state_block = params.encode(pairs)
-        self.serial_key = _value_of(self._cookie, self._serial_cookie)
+        value = _value_of(self._cookie, self._serial_cookie)
+        self.serial_key = f"{self._serial_cookie}={value}" if value else ""
 
 
 def _value_of(cookie: str, name: str) -> str:
@@ -130,7 +141,6 @@ def connection_block(
     connection_id: str,
     connected_at_ms: int,
     variables: dict[str, str],
-    subprotocol: str,
     push_url: str,
 ) -> bytes:
     """The params of a connection that never change, encoded.
@@ -151,7 +161,6 @@ def connection_block(
         ("REMOTE_PORT", str(handshake.remote_port)),
         ("WS_CONNECTION_ID", connection_id),
         ("WS_CONNECTED_AT", str(connected_at_ms)),
-        ("WS_SUBPROTOCOL", subprotocol),
         ("WS_PUSH_URL", push_url),
     ]
     if handshake.scheme == "https":

@@ -11,7 +11,7 @@ from gateway.channels.policy import Authorization
 from gateway.channels.publication import Position
 from gateway.channels.resume import Joined
 from gateway.channels.subscriber import Subscriber
-from gateway.errors import ChannelForbiddenError
+from gateway.errors import ChannelForbiddenError, SubscriberGoneError
 
 from .asking import ask
 from .peer import Peer
@@ -27,9 +27,23 @@ _SUCCESS = range(200, 300)
 
 async def join(session: Peer, channel: str, *, authorize: bool = False) -> None:
     """Let the session in and hand on what it missed; the errors are `ChannelService.join`'s."""
-    joined = await session.services.channels.join(session, channel, authorize=authorize)
+    joined = await _let_in(session, channel, None, authorize=authorize)
     for publication in joined.publications:
         session.deliver(publication)
+
+
+async def _let_in(
+    session: Peer, channel: str, since: Position | None, *, authorize: bool
+) -> Joined:
+    """Join, unless the client is gone: nobody would take it out of the channel again."""
+    if not session.present:
+        raise SubscriberGoneError(channel)
+    channels = session.services.channels
+    joined = await channels.join(session, channel, since=since, authorize=authorize)
+    if not session.present:
+        await channels.leave(session, channel)
+        raise SubscriberGoneError(channel)
+    return joined
 
 
 async def join_as_client(session: Peer, channel: str, since: Position | None) -> Joined:
@@ -37,7 +51,7 @@ async def join_as_client(session: Peer, channel: str, since: Position | None) ->
     if not session.route.destination.may_subscribe.matches(channel):
         raise ChannelForbiddenError(channel)
     await _permitted(session, "subscribe", session.route.hooks.subscribe, channel, b"{}")
-    return await session.services.channels.join(session, channel, since=since)
+    return await _let_in(session, channel, since, authorize=True)
 
 
 async def may_publish(session: Peer, channel: str, data: bytes) -> None:

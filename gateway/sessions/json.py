@@ -42,7 +42,7 @@ class JsonWire:
         elif isinstance(command.send, msgspec.Raw):
             session.ask(bytes(command.send), text=True, tag=command.id)
         else:
-            session.commands.add(command)
+            session.commands.add(command, len(payload))
 
     def reply(
         self, session: Peer, body: bytes, content_type: str, *, text: bool, tag: object

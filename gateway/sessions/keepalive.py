@@ -4,30 +4,53 @@ No connection has a timer of its own. Each is looked at when its next deadline c
 most once a second; what happened in between (traffic, mostly) only moves that moment on.
 """
 
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import structlog
 
 from gateway.codes import CloseCode
+from gateway.logs import Throttle
 
-if TYPE_CHECKING:
-    from .session import Session
+from .peer import Peer
+
+log: Final = structlog.get_logger()
 
 STUCK: Final = 10.0
 """Seconds that a client may leave what was sent to it unread."""
+
+_failures: Final = Throttle()
 
 
 class Keepalive:
     """The connections of a worker by the second in which they are due; by a given clock."""
 
     def __init__(self) -> None:
-        self._due: dict[int, deque[Session]] = {}
+        self._due: dict[int, set[Peer]] = {}
         self._swept = -1
 
-    def watch(self, session: "Session") -> None:
-        """Look at the session when its next deadline can have come."""
-        due = deadline(session)
-        if due is not None:
-            self._due.setdefault(max(int(due) + 1, self._swept + 1), deque()).append(session)
+    def __len__(self) -> int:
+        return sum(map(len, self._due.values()))
+
+    def watch(self, session: Peer) -> None:
+        """Look at the session when its next deadline can have come, in place of an earlier plan."""
+        deadline = next_deadline(session)
+        if deadline is None:
+            self.forget(session)
+            return
+        due = max(int(deadline) + 1, self._swept + 1)
+        if session.due != due:
+            self.forget(session)
+            session.due = due
+            self._due.setdefault(due, set()).add(session)
+
+    def forget(self, session: Peer) -> None:
+        """The session is gone; one that is not watched changes nothing."""
+        sessions = self._due.get(session.due)
+        if sessions is not None:
+            sessions.discard(session)
+            if not sessions:
+                del self._due[session.due]
+        session.due = -1
 
     def sweep(self, now: float) -> None:
         """Look at everybody who is due; call about once a second."""
@@ -36,22 +59,39 @@ class Keepalive:
         for moment in range(first, second + 1):
             self._swept = moment
             for session in self._due.pop(moment, ()):
-                if session.open:
-                    self._look(session, now)
+                session.due = -1
+                try:
+                    if session.open:
+                        self._look(session, now)
+                except Exception:
+                    # One broken session must not cost the others their looks.
+                    if _failures.allows():
+                        log.exception("sweep failed", connection=session.id, **_failures.taken())
 
-    def _look(self, session: "Session", now: float) -> None:
+    def _look(self, session: Peer, now: float) -> None:
         limits = session.route.limits
         if session.congested_since and now - session.congested_since >= STUCK:
             session.too_slow()
-        elif session.pinged_at and now - session.pinged_at >= limits.pong_timeout:
+        elif (
+            session.pinged_at
+            and not session.deaf
+            and now - session.pinged_at >= limits.pong_timeout
+        ):
             session.vanished()
-        elif limits.idle_timeout is not None and now - session.spoke_at >= limits.idle_timeout:
-            session.close(CloseCode.NORMAL, "idle")
         elif session.expires_at is not None and now >= session.expires_at:
             session.close(CloseCode.TOKEN_EXPIRED, "token expired")
         elif (
+            limits.idle_timeout is not None
+            and not session.busy
+            and now - session.spoke_at >= limits.idle_timeout
+        ):
+            session.close(CloseCode.NORMAL, "idle")
+        elif (
             limits.ping_interval is not None
             and not session.pinged_at
+            # Whom we do not read cannot be heard to answer, and who does not read is not asked.
+            and not session.deaf
+            and not session.congested_since
             and now - session.heard_at >= limits.ping_interval
         ):
             session.ping(now)
@@ -59,7 +99,7 @@ class Keepalive:
             self.watch(session)
 
 
-def deadline(session: "Session") -> float | None:
+def next_deadline(session: Peer) -> float | None:
     """The earliest moment at which something must be done about the session, if ever."""
     limits = session.route.limits
     moments = []

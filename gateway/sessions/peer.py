@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Peer(Subscriber, Protocol):
-    """See `session.Session`, which documents the members."""
+    """See `session.Session` and what it is made of, which document the members."""
 
     __slots__ = ()
 
@@ -28,10 +28,29 @@ class Peer(Subscriber, Protocol):
     wire: "Wire"
     message_id: int
     publish_to: str | None
+    connected_at_ms: int
+    heard_at: float
+    spoke_at: float
+    pinged_at: float
+    congested_since: float
+    expires_at: float | None
+    due: int
 
     @property
     def open(self) -> bool:
         """Whether the client can be sent something."""
+
+    @property
+    def present(self) -> bool:
+        """Whether the client is here or on its way in."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that the client sent is not concluded."""
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the client is not read at the moment."""
 
     @property
     def commands(self) -> "Commands":
@@ -49,10 +68,22 @@ class Peer(Subscriber, Protocol):
     def fail(self, failure: Failure, tag: object, message_id: int, detail: str = "") -> None:
         """An error frame."""
 
+    def ping(self, now: float) -> None:
+        """Ask for a sign of life."""
+
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye."""
 
-    def resume(self) -> None:
+    def too_slow(self) -> None:
+        """Give up on a client that does not read."""
+
+    def vanished(self) -> None:
+        """Give up on a client that is gone without a word."""
+
+    def hold(self) -> None:
+        """Do not read from the client."""
+
+    def release(self) -> None:
         """Read on from the client."""
 
     def on_idle(self) -> None:

@@ -6,8 +6,8 @@ new one. Immutable but for what its targets learn.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from gateway.backend.invocation import Invocation
 from gateway.backend.target import Target
 from gateway.codes import BAD_REQUEST, Failure
 from gateway.config.client import Client as Limits
@@ -64,6 +64,13 @@ class Hooks:
     rules: Mapping[str, Target] = field(default_factory=dict)
 
 
+class Question(Protocol):
+    """A message of a client, as its answer has to name it."""
+
+    tag: object
+    message_id: int
+
+
 class Route:
     """See the module's docstring. The attributes are copies of what a frame needs to look at."""
 
@@ -101,15 +108,15 @@ class Route:
         choice = rules.choose(payload, text=text)
         return _NO_RULE if choice is None else self.hooks.rules[choice.name]
 
-    def failed(self, session: Peer, failure: Failure, invocation: Invocation, detail: str) -> None:
+    def failed(self, session: Peer, failure: Failure, message: Question, detail: str) -> None:
         """PHP gave no usable answer: never silence, whatever `on_error` says."""
         self.numbers.errors.value += 1
         if self.on_error == "close":
             session.close(failure.close, failure.message)
         else:
-            session.fail(failure, invocation.tag, invocation.message_id, detail)
+            session.fail(failure, message.tag, message.message_id, detail)
 
-    def refused(self, session: Peer, failure: Failure, invocation: Invocation) -> None:
+    def refused(self, session: Peer, failure: Failure, message: Question) -> None:
         """PHP answered with an error of its own: what `on_error` says."""
         if self.on_error != "ignore":
-            self.failed(session, failure, invocation, "")
+            self.failed(session, failure, message, "")

@@ -1,23 +1,19 @@
-"""One live client: what its transport tells, what channels tell, what it is told.
+"""One live client: what its transport tells, and how it comes and goes.
 
 A session outlives its socket while PHP still works for it: what the client had sent is executed,
 and only then PHP hears `disconnect`. Nothing here awaits, knows frames on the wire or opens a
 socket; what has to wait (joining a channel) runs as a task of the worker's.
 """
 
-from collections.abc import Callable
-from enum import Enum, auto
-from functools import partial
 from typing import Final
 
 import structlog
 
 from gateway.backend.environ import BINARY_TYPE, event_block
 from gateway.backend.invocation import Invocation
-from gateway.channels.broker import Member
-from gateway.channels.publication import Message, Publication
+from gateway.channels.publication import Message
 from gateway.channels.service import Source
-from gateway.codes import RATE_LIMITED, CloseCode, Failure
+from gateway.codes import RATE_LIMITED, CloseCode
 
 from .client import Client
 from .commands import Commands
@@ -26,34 +22,11 @@ from .joining import may_publish
 from .limits import Bucket
 from .route import Route
 from .services import Services
+from .state import State
 from .turns import Turns
 from .wire import Wire, goodbye
 
 log: Final = structlog.get_logger()
-
-_MOST_EARLY: Final = 1024
-
-
-class State(Enum):
-    """The life of a session."""
-
-    JOINING = auto()
-    """PHP or the channels are being asked; there is no client yet."""
-    OPEN = auto()
-    CLOSING = auto()
-    """We have said goodbye; nothing more is accepted or sent."""
-    ENDED = auto()
-    """The client is gone; what it had sent is still being executed."""
-    OVER = auto()
-
-
-_NEXT: Final = {
-    State.JOINING: {State.OPEN, State.OVER},
-    State.OPEN: {State.CLOSING, State.ENDED},
-    State.CLOSING: {State.ENDED},
-    State.ENDED: {State.OVER},
-    State.OVER: set[State](),
-}
 
 
 class Session(Turns):
@@ -64,20 +37,14 @@ class Session(Turns):
     """
 
     __slots__ = (
+        "__weakref__",
         "_bucket",
         "_commands",
-        "_early",
         "_end",
         "_retiring",
-        "_state",
-        "congested_since",
         "connected_at_ms",
-        "expires_at",
-        "heard_at",
-        "pinged_at",
         "publish_to",
         "remote",
-        "spoke_at",
     )
 
     def __init__(
@@ -86,31 +53,12 @@ class Session(Turns):
         super().__init__(route, services, identity, wire)
         self.remote = remote
         self.publish_to: str | None = None
-        self.expires_at: float | None = None
-        now = services.now()
         self.connected_at_ms = 0
-        # What keep-alive looks at: the last sign of life, the last message either way, when a
-        # ping went out that has no answer yet, since when the client does not read (0.0: not).
-        self.heard_at = self.spoke_at = now
-        self.pinged_at = 0.0
-        self.congested_since = 0.0
-        self._state = State.JOINING
-        self._early: list[Callable[[], None]] | None = None
         self._end: tuple[int, str, bool] = (CloseCode.ABNORMAL, "", False)
         self._commands: Commands | None = None
         self._retiring: tuple[int, str] | None = None
         rate = route.limits.message_rate
-        self._bucket = None if rate is None else Bucket(rate.per_second, now)
-
-    @property
-    def user(self) -> str:
-        """Who the connection belongs to, or an empty string."""
-        return self.identity.user
-
-    @property
-    def open(self) -> bool:
-        """Whether the client can be sent something."""
-        return self._state is State.OPEN
+        self._bucket = None if rate is None else Bucket(rate.per_second, self.heard_at)
 
     @property
     def commands(self) -> Commands:
@@ -119,10 +67,7 @@ class Session(Turns):
             self._commands = Commands(self)
         return self._commands
 
-    def _enter(self, state: State) -> None:
-        if state not in _NEXT[self._state]:
-            raise RuntimeError(f"a session cannot go from {self._state.name} to {state.name}")
-        self._state = state
+    # Coming in.
 
     def use(self, wire: Wire) -> None:
         """Speak another wire; only before the client is let in."""
@@ -136,15 +81,14 @@ class Session(Turns):
         self.services.directory.add(self)
         self.services.keepalive.watch(self)
         self.wire.connected(self)
-        early, self._early = self._early, None
-        for tell in early or ():
-            tell()
+        self._tell_now()
         return self
 
     async def abandon(self) -> None:
         """The client was not let in after all: nothing of it remains."""
         if self._state is State.JOINING:
             self._enter(State.OVER)
+            self._early = None
             await self.services.channels.leave_all(self)
 
     async def lost(self) -> None:
@@ -169,37 +113,39 @@ class Session(Turns):
         self.heard_at = self.services.now()
         self.pinged_at = 0.0
 
-    def on_congested(self, *, congested: bool) -> None:
-        """Note that the client does not read, or reads again; the sweep looks for how long."""
-        self.congested_since = self.services.now() if congested else 0.0
-        if congested:
-            self.services.keepalive.watch(self)
-            self._check_buffer()
-
     def on_closed(self, code: int, reason: str, *, clean: bool) -> None:
         """Leave the channels at once; PHP hears of it when all that was sent is executed."""
         self._end = (code, reason, clean)
         self._enter(State.ENDED)
         services = self.services
-        services.directory.remove(self)
+        services.keepalive.forget(self)
+        services.directory.remove(self, lingers=self.busy)
         services.metrics.closed(code)
         if self._commands is not None or services.channels.joined(self):
             services.tasks.spawn(services.channels.leave_all(self), name="leaving channels")
+        self._commands = None
         if not self.busy:
             self.on_idle()
-
-    def resume(self) -> None:
-        """Read on, unless the client is on its way out."""
-        if self._state is State.OPEN and self._retiring is None:
-            self.client.resume_reading()
 
     def on_idle(self) -> None:
         """Everything is concluded: after the client's end comes PHP's `disconnect`."""
         if self._state is State.ENDED:
             self._enter(State.OVER)
+            # First the event, then the leave: who waits for the last session finds its event.
             self.services.farewell.add(self)
+            self.services.directory.forget(self)
         elif self._retiring is not None:
             self.close(*self._retiring)
+
+    def retire(self, code: int, reason: str) -> None:
+        """Close as soon as everything that the client sent is concluded; it is not read on."""
+        if not self.present:
+            return
+        if self._state is State.JOINING or not self.busy:
+            self.close(code, reason)
+        elif self._retiring is None:
+            self._retiring = (code, reason)
+            self.hold()
 
     def publish_frame(self, channel: str, payload: bytes, *, text: bool) -> None:
         """A frame of a raw client that goes to a channel instead of to PHP."""
@@ -210,78 +156,7 @@ class Session(Turns):
             message = Message(payload, content_type)
             await self.services.channels.publish(channel, message, source=Source.CLIENT)
 
-        self.commands.do(publish, tag=None)
-
-    # What the client is told.
-
-    def send(self, payload: bytes, *, text: bool) -> None:
-        """One message to the client; nothing happens when it is gone."""
-        if self._state is State.OPEN:
-            client = self.client
-            self.spoke_at = self.services.now()
-            client.write(client.encode(payload, text=text))
-            if self.congested_since:
-                self._check_buffer()
-        elif self._state is State.JOINING:
-            self._tell_later(partial(self.send, payload, text=text))
-
-    def push(self, payload: bytes, content_type: str) -> None:
-        """A message that nobody has asked for; the payload must suit the type."""
-        self.route.numbers.pushes.value += 1
-        self.wire.push(self, payload, content_type)
-
-    def fail(self, failure: Failure, tag: object, message_id: int, detail: str = "") -> None:
-        """An error frame, in the place where a reply would have stood."""
-        shown = detail if self.services.show_details else ""
-        self.wire.failure(self, failure, tag, message_id, shown)
-
-    def ping(self, now: float) -> None:
-        """Ask for a sign of life."""
-        self.pinged_at = now
-        self.client.ping()
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Say goodbye; what is on its way to PHP is still executed."""
-        if self._state is State.OPEN:
-            self._enter(State.CLOSING)
-            self.client.close(code, reason)
-        elif self._state is State.JOINING:
-            self._tell_later(partial(self.close, code, reason))
-
-    def retire(self, code: int, reason: str) -> None:
-        """Close as soon as everything that the client sent is concluded; it is not read on."""
-        if self._state is State.OPEN and self.busy:
-            self.client.pause_reading()
-            self._retiring = (code, reason)
-        else:
-            self.close(code, reason)
-
-    def rebind(self, route: Route) -> None:
-        """Go on by another version of the route; what is with PHP ends by the old one."""
-        self.route = route
-
-    def too_slow(self) -> None:
-        """Give up on a client that does not read; it never slows the others."""
-        if self._state is State.OPEN:
-            self.services.metrics.slow_consumers_total.labelled().value += 1
-            self.close(CloseCode.TRY_AGAIN_LATER, "slow consumer")
-
-    def vanished(self) -> None:
-        """Give up on a client that did not answer a ping."""
-        if self._state is State.OPEN:
-            self.client.abort()
-
-    def _tell_later(self, tell: Callable[[], None]) -> None:
-        if self._early is None:
-            self._early = []
-        if len(self._early) < _MOST_EARLY:
-            self._early.append(tell)
-        elif len(self._early) == _MOST_EARLY:
-            self._early.append(self.too_slow)
-
-    def _check_buffer(self) -> None:
-        if self.client.buffered() > self.route.limits.send_buffer:
-            self.too_slow()
+        self.commands.do(publish, tag=None, size=len(payload))
 
     def _exceeded(self, now: float, bucket: Bucket) -> None:
         """Answer a client that is too fast: with an error frame, then with the close."""
@@ -289,34 +164,6 @@ class Session(Turns):
             self.close(CloseCode.POLICY_VIOLATION, RATE_LIMITED.message)
         else:
             self.fail(RATE_LIMITED, None, 0)
-
-    # What channels tell.
-
-    def deliver(self, publication: Publication) -> None:
-        """Hand on a publication."""
-        if self._state is State.OPEN:
-            self.spoke_at = self.services.now()
-            self.client.write(self.wire.publication(self.client, publication))
-            if self.congested_since:
-                self._check_buffer()
-        elif self._state is State.JOINING:
-            self._tell_later(partial(self.deliver, publication))
-
-    def on_join(self, channel: str, member: Member) -> None:
-        """Somebody came."""
-        self.wire.joined(self, channel, member)
-
-    def on_leave(self, channel: str, member: Member) -> None:
-        """Somebody went."""
-        self.wire.left(self, channel, member)
-
-    def on_gap(self, channel: str) -> None:
-        """Publications may have been missed."""
-        self.wire.gap(self, channel)
-
-    def on_channel_closed(self, channel: str) -> None:  # noqa: ARG002 - whichever it was
-        """The channel was taken away: the connection that was in it ends."""
-        self.close(CloseCode.CHANNEL_CLOSED, "channel closed")
 
     # What others are told of it.
 
@@ -346,4 +193,4 @@ class Session(Turns):
             self.identity.state_block,
             event_block("disconnect", len(body), extra),
         )
-        return Invocation(target, blocks, body, self.services.farewell)
+        return Invocation(target, blocks, body, self.services.farewell.asker(self.id))

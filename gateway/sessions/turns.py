@@ -6,6 +6,7 @@ answer's effects are done; only then comes the next one's turn.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -14,14 +15,13 @@ from fastcgi import FastCGIError, Response
 from gateway.backend.environ import message_block
 from gateway.backend.invocation import Invocation
 from gateway.backend.reply import Head, effects_of, head_of
-from gateway.codes import Failure, failure_of, failure_of_status
+from gateway.codes import NOT_FOUND, CloseCode, Failure, failure_of, failure_of_status
 from gateway.errors import GatewayError
 from gateway.logs import Throttle
 
-from .client import Client
 from .effects import Performance
 from .identity import Identity
-from .peer import Peer
+from .outbox import Outbox
 from .route import Route
 from .services import Services
 from .wire import Wire
@@ -32,46 +32,33 @@ INBOX_MESSAGES: Final = 64
 INBOX_BYTES: Final = 256 * 1024
 _NO_CONTENT: Final = 204
 _broken_replies: Final = Throttle()
+_failures: Final = Throttle()
 
 
-class Turns(Peer):
+@dataclass(slots=True)
+class _Refused:
+    """A message that PHP is not asked about; its error frame waits for its place."""
+
+    answer: Failure
+    tag: object
+    message_id: int
+
+
+class Turns(Outbox):
     """The part of a session that talks to PHP. Fulfils `backend.invocation.Asker`."""
 
-    __slots__ = (
-        "_concluding",
-        "_inbox",
-        "_inbox_bytes",
-        "_order",
-        "_paused",
-        "_running",
-        "client",
-        "identity",
-        "message_id",
-        "route",
-        "services",
-        "wire",
-    )
-
-    client: Client
+    __slots__ = ("_concluding", "_inbox", "_inbox_bytes", "_order", "_paused", "_running")
 
     def __init__(self, route: Route, services: Services, identity: Identity, wire: Wire) -> None:
-        self.route = route
-        self.services = services
-        self.identity = identity
-        self.wire = wire
-        self.message_id = 0
+        super().__init__(route, services, identity, wire)
         self._running = 0
         self._concluding = False
         # Only where several may be in flight can answers overtake each other.
-        self._order: deque[Invocation] | None = deque() if route.concurrency > 1 else None
+        self._order: deque[Invocation | _Refused] | None = None
         self._inbox: deque[tuple[bytes, bool, object]] | None = None
         self._inbox_bytes = 0
         self._paused = False
-
-    @property
-    def id(self) -> str:
-        """The connection's id: in `$_SERVER`, in the API, in presence."""
-        return self.identity.id
+        self._keep_order()
 
     @property
     def busy(self) -> bool:
@@ -80,7 +67,7 @@ class Turns(Peer):
 
     def ask(self, payload: bytes, *, text: bool, tag: object) -> None:
         """Hand a message to PHP now, or when those before it are concluded."""
-        if self._running < self.route.concurrency and not self._inbox:
+        if self._running < self._limit and not self._inbox:
             self._start(payload, text=text, tag=tag)
             return
         if self._inbox is None:
@@ -90,16 +77,34 @@ class Turns(Peer):
         full = len(self._inbox) >= INBOX_MESSAGES or self._inbox_bytes >= INBOX_BYTES
         if full and not self._paused:
             self._paused = True
-            self.client.pause_reading()
+            self.hold()
+
+    def rebind(self, route: Route) -> None:
+        """Go on by another version of the route; what is with PHP ends by the old one."""
+        self.route = route
+        self._keep_order()
+        if self.open:
+            self.services.keepalive.watch(self)
+
+    @property
+    def _limit(self) -> int:
+        return 1 if self._order is None else self.route.concurrency
+
+    def _keep_order(self) -> None:
+        """A message that is with PHP already has no place in an order that begins now."""
+        if self._order is None and self.route.concurrency > 1 and not self._running:
+            self._order = deque()
 
     def _start(self, payload: bytes, *, text: bool, tag: object) -> None:
         self.message_id += 1
         target = self.route.select(payload, text=text)
         if target is None:
-            # The route's events leave messages out: they are nobody's affair.
+            # The route's events leave messages out. Who waits for an answer is told so.
+            if tag is not None:
+                self._refuse(NOT_FOUND, tag)
             return
         if isinstance(target, Failure):
-            self.fail(target, tag, self.message_id)
+            self._refuse(target, tag)
             return
         identity = self.identity
         template = target.text_template if text else target.binary_template
@@ -117,60 +122,82 @@ class Turns(Peer):
             self._order.append(invocation)
         target.submit(invocation, identity.serial_key)
 
+    def _refuse(self, failure: Failure, tag: object) -> None:
+        if self._order is None or not self._running:
+            self.fail(failure, tag, self.message_id)
+        else:
+            self._running += 1
+            self._order.append(_Refused(failure, tag, self.message_id))
+
     def on_answer(self, invocation: Invocation, response: Response) -> None:
         """Conclude the message, or keep the answer until those before it are concluded."""
-        if self._order is None:
-            self._conclude(invocation, response)
-        else:
-            invocation.answer = response
-            self._conclude_in_order(self._order)
+        self._answered(invocation, response)
 
     def on_no_answer(self, invocation: Invocation, error: FastCGIError) -> None:
         """Conclude the message with an error, in its place."""
+        self._answered(invocation, error)
+
+    def _answered(self, invocation: Invocation, answer: Response | FastCGIError) -> None:
         if self._order is None:
-            self._conclude(invocation, error)
+            if self._conclude(invocation, answer):
+                self._turn()
         else:
-            invocation.answer = error
+            invocation.answer = answer
             self._conclude_in_order(self._order)
+            self._go_on()
 
-    def _conclude_in_order(self, order: deque[Invocation]) -> None:
+    def _conclude_in_order(self, order: deque[Invocation | _Refused]) -> None:
         while order and not self._concluding and (answer := order[0].answer) is not None:
-            self._conclude(order.popleft(), answer)
+            if self._conclude(order.popleft(), answer):
+                self._running -= 1
 
-    def _conclude(self, invocation: Invocation, answer: Response | FastCGIError) -> None:
-        """Do what the answer asks for; then the next message's turn comes."""
+    def _conclude(
+        self, message: Invocation | _Refused, answer: Response | FastCGIError | Failure
+    ) -> bool:
+        """Do what the answer asks for; False when a task does the rest and then takes the turn."""
         try:
-            if isinstance(answer, FastCGIError):
-                self.route.failed(self, failure_of(answer), invocation, str(answer))
-            elif self._obey(invocation, head_of(answer), answer.body):
-                return
+            if isinstance(answer, Failure):
+                self.fail(answer, message.tag, message.message_id)
+            elif isinstance(answer, FastCGIError):
+                self.route.failed(self, failure_of(answer), message, str(answer))
+            else:
+                return self._obey(message, head_of(answer), answer.body)
         except GatewayError as exc:
-            self._broken_reply(invocation, exc)
-        self._turn()
+            self._broken_reply(message, exc)
+        except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
+            self._broken(exc)
+        return True
 
-    def _obey(self, invocation: Invocation, head: Head, body: bytes) -> bool:
-        """Do what a reply asks for; True when a task does the rest and then takes the turn."""
+    def _obey(self, message: Invocation | _Refused, head: Head, body: bytes) -> bool:
+        """Do what a reply asks for; False when a task goes on with it."""
         if head.cookies:
             self.identity.remember_cookies(head.cookies, self.services.clock.wall())
         if not head.ok:
-            self.route.refused(self, failure_of_status(head.status), invocation)
-        elif head.plain:
+            # A close that PHP asks for says more than the one that `on_error` would make of it.
+            if not (head.after and self.route.on_error == "close"):
+                self.route.refused(self, failure_of_status(head.status), message)
+            effects = (*head.before, *head.after)
+        elif not head.plain:
+            effects = effects_of(head, body)
+        else:
             if body and head.status != _NO_CONTENT:
                 self.route.numbers.replies.value += 1
-                self.wire.reply(self, body, head.content_type, text=head.text, tag=invocation.tag)
-        else:
-            performance = Performance(
-                self, effects_of(head, body), tag=invocation.tag, message_id=invocation.message_id
-            )
-            if not performance.run():
-                self._concluding = True
-                self.services.tasks.spawn(self._wait_for(performance), name="effects of a reply")
-                return True
+                self.wire.reply(self, body, head.content_type, text=head.text, tag=message.tag)
+            return True
+        if not effects:
+            return True
+        performance = Performance(self, effects, tag=message.tag, message_id=message.message_id)
+        if performance.run():
+            return True
+        self._concluding = True
+        self.services.tasks.spawn(self._wait_for(performance), name="effects of a reply")
         return False
 
     async def _wait_for(self, performance: Performance) -> None:
         try:
             await performance.finish()
+        except Exception as exc:  # noqa: BLE001 - as in `_conclude`
+            self._broken(exc)
         finally:
             self._concluding = False
             self._turn()
@@ -178,20 +205,25 @@ class Turns(Peer):
     def _turn(self) -> None:
         """One message is concluded: the next one's turn, or the end."""
         self._running -= 1
-        inbox = self._inbox
-        while inbox and self._running < self.route.concurrency:
-            payload, text, tag = inbox.popleft()
-            self._inbox_bytes -= len(payload)
-            self._start(payload, text=text, tag=tag)
-        if self._paused and not inbox:
-            self._paused = False
-            self.resume()
         if self._order:
             self._conclude_in_order(self._order)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        inbox = self._inbox
+        if inbox:
+            self._keep_order()
+            while inbox and self._running < self._limit:
+                payload, text, tag = inbox.popleft()
+                self._inbox_bytes -= len(payload)
+                self._start(payload, text=text, tag=tag)
+        if self._paused and not inbox:
+            self._paused = False
+            self.release()
         if not self.busy:
             self.on_idle()
 
-    def _broken_reply(self, invocation: Invocation, error: GatewayError) -> None:
+    def _broken_reply(self, message: Invocation | _Refused, error: GatewayError) -> None:
         if _broken_replies.allows():
             log.warning(
                 "reply cannot be carried out",
@@ -200,4 +232,15 @@ class Turns(Peer):
                 error=str(error),
                 **_broken_replies.taken(),
             )
-        self.route.failed(self, failure_of(error), invocation, str(error))
+        self.route.failed(self, failure_of(error), message, str(error))
+
+    def _broken(self, error: Exception) -> None:
+        if _failures.allows():
+            log.error(
+                "session failed",
+                route=self.route.name,
+                connection=self.id,
+                exc_info=error,
+                **_failures.taken(),
+            )
+        self.close(CloseCode.INTERNAL_ERROR, "internal error")

@@ -1,0 +1,27 @@
+"""The life of a session, as a table."""
+
+from enum import Enum, auto
+from typing import Final
+
+
+class State(Enum):
+    """How far a session has come."""
+
+    JOINING = auto()
+    """PHP or the channels are being asked; there is no client yet."""
+    OPEN = auto()
+    CLOSING = auto()
+    """We have said goodbye; nothing more is accepted or sent."""
+    ENDED = auto()
+    """The client is gone; what it had sent is still being executed."""
+    OVER = auto()
+
+
+NEXT: Final = {
+    State.JOINING: {State.OPEN, State.OVER},
+    State.OPEN: {State.CLOSING, State.ENDED},
+    State.CLOSING: {State.ENDED},
+    State.ENDED: {State.OVER},
+    State.OVER: set[State](),
+}
+"""Which state may follow which; everything else is a mistake of ours."""
