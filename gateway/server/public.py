@@ -6,13 +6,24 @@ from aiohttp import web
 
 from gateway.sessions.client import TransportKind
 from gateway.transports.doorman import Doorman
+from gateway.transports.front import Entrance
+from gateway.transports.plain import middleware
 
 Extend = Callable[[web.Application], None]
 
 
-def create_public(doorman: Doorman, extend: Extend | None = None) -> web.Application:
-    """404 where no route is, 426 where a WebSocket is expected; `extend` adds pages before."""
-    app = web.Application(client_max_size=64 * 1024)
+def create_public(
+    doorman: Doorman,
+    extend: Extend | None = None,
+    entrance: Callable[[], Entrance] | None = None,
+) -> web.Application:
+    """404 where no route is, 426 where a WebSocket is expected; `extend` adds pages before.
+
+    Long polls are answered here; upgrades and event streams on kept connections go back to the
+    entrance, which is asked for when the first request comes.
+    """
+    middlewares = () if entrance is None else (middleware(entrance),)
+    app = web.Application(client_max_size=64 * 1024, middlewares=middlewares)
     if extend is not None:
         extend(app)
 
