@@ -80,8 +80,11 @@ class Session(Turns):
         self.heard_at = self.spoke_at = self.services.now()
         self.services.directory.add(self)
         self.services.keepalive.watch(self)
-        self.wire.connected(self)
-        self._tell_now()
+        try:
+            self.wire.connected(self)
+            self._tell_now()
+        except Exception as exc:  # noqa: BLE001 - the transport must get its listener
+            self._broken(exc)
         return self
 
     async def abandon(self) -> None:

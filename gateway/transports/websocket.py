@@ -77,6 +77,9 @@ class WebSocket(Inlet):
             log.exception(_FAILED, transport=PLAIN)
             self._fail(CloseCode.INTERNAL_ERROR, "")
             return
+        if self.congested:
+            # What was written while it attached was too much already.
+            self._tell_congestion(congested=True)
         if early:
             self.data_received(early)
 
