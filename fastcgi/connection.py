@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import select
 import socket
+from array import array
 from collections.abc import Callable
 from fcntl import ioctl
 from typing import Final, Protocol, cast
@@ -31,7 +32,8 @@ from .slots import Slot, State
 # include/uapi/asm-generic/ioctls.h: bytes in the send queue; for a unix socket those that the
 # peer has not read. A write is released as a whole, when its last byte has been read.
 _TIOCOUTQ: Final = 0x5411
-_NOTHING: Final = bytes(4)
+# Filled in place: twice as fast as having ioctl() make bytes.
+_unread: Final = array("i", [0])
 _CHUNK: Final = 65536
 _EMPTY: Final = memoryview(b"")
 
@@ -133,7 +135,10 @@ class Connection(Slot):
         fastcgi_finish_request(), where END_REQUEST does not. TCP acknowledges what nobody has
         read, so there the answer is always yes.
         """
-        return self._is_tcp or ioctl(self._fd, _TIOCOUTQ, _NOTHING) == _NOTHING
+        if self._is_tcp:
+            return True
+        ioctl(self._fd, _TIOCOUTQ, _unread)
+        return _unread[0] == 0
 
     def send(self, exchange: Exchange, data: bytes, now: float, *, keep: bool) -> bool:
         """Begin `exchange`; False if the peer took nothing, and the connection is of no use."""
@@ -177,7 +182,9 @@ class Connection(Slot):
 
         What is not written yet is still written, because PHP would execute a body cut short.
         Then our side is closed, everything that comes is discarded, and the owner hears of the
-        end (`broken`) when php-fpm is through with the script and closes its side.
+        end (`broken`) when php-fpm is through with the script and closes its side. There is no
+        other bound than php-fpm's own (request_terminate_timeout): closing earlier would free our
+        place but not the child, and every timeout would put one more script on a hung php-fpm.
         """
         self.exchange = None
         self._reader.close()

@@ -15,8 +15,8 @@ class Exchange:
     `params` are encoded name-value blocks (see `params.encode`); each ends on a pair boundary,
     so blocks made at start, at the handshake and for this frame are sent without being copied
     together first. `timeout` counts seconds from the moment the request is written to the last
-    byte of its answer. `script` is the SCRIPT_FILENAME, by which the pool remembers scripts that
-    end their answer early. `idempotent` permits sending again after an unclear failure.
+    byte of its answer. `script` is the SCRIPT_FILENAME, which logs may name. `idempotent` permits
+    sending again after an unclear failure.
 
     After `Pool.submit` exactly one of `on_response` and `on_failure` is called, exactly once,
     from the event loop and never from inside `submit` itself. With `stream` set, the body is
