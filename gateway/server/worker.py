@@ -111,7 +111,7 @@ class Worker:
     ) -> None:
         loop = asyncio.get_running_loop()
         reception = Reception(self.services, lambda: self.runtime)
-        public_app = create_public(reception, lambda: self.entrance, self._extend)
+        public_app = create_public(reception, self._extend, lambda: self.entrance)
         plain = web.AppRunner(public_app, access_log=None)
         self.api = create_api(self._api_services())
         api = web.AppRunner(self.api, access_log=None)
