@@ -57,6 +57,8 @@ class Dispatch:
         on_address: AddressObserver = observe_nothing,
     ) -> None:
         self.limits = limits
+        self.on_queued: Callable[[], None] | None = None
+        """Called whenever an exchange found no free connection; must not call the pool."""
         self._loop = loop or asyncio.get_running_loop()
         self._clock = clock
         self._slots: Slots[Connection, Exchange] = Slots(

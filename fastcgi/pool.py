@@ -52,6 +52,8 @@ class Pool(Dispatch):
             except QueueFullError:
                 self._errors[QueueFullError.__name__] += 1
                 raise
+            if self.on_queued is not None:
+                self.on_queued()
         # With every connection busy there is nothing to find.
         if slots.waiting and (slots.opened < slots.limit or slots.settling):
             self._pump(now)

@@ -82,11 +82,22 @@ class Upstream:
 
 
 class Upstreams:
-    """All pools of one configuration; made at start and at reload, drained when replaced."""
+    """All pools of one configuration; made at start and at reload, drained when replaced.
 
-    def __init__(self, settings: dict[str, Settings], metrics: Metrics) -> None:
-        self._upstreams = {
-            name: Upstream(name, upstream, _pool(upstream), metrics)
+    An upstream that a reload has not changed keeps its pool: what is open and what waits stays.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, Settings],
+        metrics: Metrics,
+        before: "Upstreams | None" = None,
+    ) -> None:
+        kept = {} if before is None else {each.name: each for each in before}
+        self._upstreams: dict[str, Upstream] = {
+            name: kept[name]
+            if name in kept and kept[name].settings == upstream
+            else Upstream(name, upstream, _pool(upstream), metrics)
             for name, upstream in settings.items()
         }
 
@@ -96,9 +107,13 @@ class Upstreams:
     def __iter__(self) -> Iterator[Upstream]:
         return iter(self._upstreams.values())
 
-    async def close(self, within: float) -> None:
-        """Let what is running end, at most `within` seconds, then close every connection."""
-        await asyncio.gather(*(upstream.close(within) for upstream in self))
+    async def close(self, within: float, *, successors: "Upstreams | None" = None) -> None:
+        """Let what is running end, at most `within` seconds, then close every connection.
+
+        What the successors have taken over is left alone.
+        """
+        kept = set() if successors is None else set(successors)
+        await asyncio.gather(*(each.close(within) for each in self if each not in kept))
 
 
 def _pool(settings: Settings) -> Pool:

@@ -20,9 +20,11 @@ from .gates import RouteGate
 class Runtime:
     """See the module's docstring. Made inside the event loop."""
 
-    def __init__(self, config: Config, metrics: Metrics) -> None:
+    def __init__(self, config: Config, metrics: Metrics, before: "Runtime | None" = None) -> None:
         self.config = config
-        self.upstreams = Upstreams(config.upstreams, metrics)
+        self.upstreams: Upstreams = Upstreams(
+            config.upstreams, metrics, None if before is None else before.upstreams
+        )
         self.router = Router.of(config)
         self.policies = Policies(map(_policy, config.channels))
         self._metrics = metrics

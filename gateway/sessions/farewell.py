@@ -8,6 +8,7 @@ dropped, which is logged.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,6 +16,8 @@ import structlog
 from fastcgi import FastCGIError, Response
 from gateway.backend.invocation import Invocation
 from gateway.logs import Throttle
+
+from .bequest import Departed, Wills
 
 if TYPE_CHECKING:
     from .session import Session
@@ -31,28 +34,30 @@ class _Goodbye:
 
     __slots__ = ("_on_end", "id")
 
-    def __init__(self, connection_id: str, on_end: Callable[[], None]) -> None:
+    def __init__(self, connection_id: str, on_end: Callable[[str], None]) -> None:
         self.id = connection_id
         self._on_end = on_end
 
     def on_answer(self, _invocation: Invocation, _response: Response) -> None:
         """Whatever PHP says of it, there is nobody left to hear it."""
-        self._on_end()
+        self._on_end(self.id)
 
     def on_no_answer(self, _invocation: Invocation, _error: FastCGIError) -> None:
         """The failure has been logged where it was found."""
-        self._on_end()
+        self._on_end(self.id)
 
 
 class Farewell:
     """Sends `disconnect` for sessions that have ended, in the order of their ends.
 
     `run` is the one task; it lives as long as the worker. A `rate` of None sets no bound.
+    `wills` keeps, outside of this process, what is to be sent if it dies.
     """
 
-    def __init__(self, rate: float | None) -> None:
+    def __init__(self, rate: float | None, wills: Wills | None = None) -> None:
         self.rate = rate
-        self._waiting: deque[Session] = deque()
+        self.wills = wills
+        self._waiting: deque[Departed] = deque()
         self._running = 0
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
@@ -63,17 +68,25 @@ class Farewell:
         return len(self._waiting) + self._running
 
     @property
-    def waiting(self) -> tuple["Session", ...]:
+    def waiting(self) -> tuple[Departed, ...]:
         """Whose events have not been sent yet."""
         return tuple(self._waiting)
 
-    def add(self, session: "Session") -> None:
+    def promise(self, session: "Session") -> None:
+        """PHP shall hear of the session's end even if this process does not live to see it."""
+        if self.wills is not None and session.route.hooks.disconnect is not None:
+            session.identity.on_change = partial(self.wills.keep, session)
+            self.wills.keep(session)
+
+    def add(self, session: Departed) -> None:
         """PHP shall hear that the session has ended, if its route wants that."""
         if session.route.hooks.disconnect is None:
+            self._revoke(session.id)
             return
         if len(self._waiting) >= LIMIT:
             if self._dropped.allows():
                 log.error("disconnect event dropped", waiting=LIMIT, **self._dropped.taken())
+            self._revoke(session.id)
             return
         self._waiting.append(session)
         self._empty.clear()
@@ -114,20 +127,27 @@ class Farewell:
         """Who hears the answer to the event of that connection."""
         return _Goodbye(connection_id, self._ended)
 
-    def _send(self, session: "Session") -> None:
+    def _send(self, session: Departed) -> None:
         try:
             invocation = session.farewell()
-            if invocation is not None:
-                invocation.target.submit(invocation, session.identity.serial_key)
-                self._running += 1
+            if invocation is None:
+                self._revoke(session.id)
+                return
+            invocation.target.submit(invocation, session.serial_key)
+            self._running += 1
         except Exception:
             # The others' events must still be sent.
             log.exception("disconnect event failed", connection=session.id)
 
-    def _ended(self) -> None:
+    def _ended(self, connection_id: str) -> None:
         self._running -= 1
+        self._revoke(connection_id)
         self._wake.set()
         self._check_empty()
+
+    def _revoke(self, connection_id: str) -> None:
+        if self.wills is not None:
+            self.wills.revoke(connection_id)
 
     def _check_empty(self) -> None:
         if not self._waiting and not self._running:

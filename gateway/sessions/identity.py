@@ -5,6 +5,7 @@ stands in a block of its own that is encoded anew when, rarely, it changes.
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from fastcgi import params
@@ -44,6 +45,7 @@ class Identity:
         "block",
         "claims",
         "id",
+        "on_change",
         "serial_key",
         "state_block",
         "subprotocol",
@@ -69,6 +71,8 @@ class Identity:
         self._cookie = cookie
         self._meta: dict[str, str] | None = None
         self._serial_cookie = serial_cookie
+        self.on_change: Callable[[], None] | None = None
+        """Called when what PHP is to hear of the connection has changed."""
         self._refresh()
 
     @property
@@ -123,6 +127,8 @@ class Identity:
         self.state_block = params.encode(pairs)
         value = _value_of(self._cookie, self._serial_cookie)
         self.serial_key = f"{self._serial_cookie}={value}" if value else ""
+        if self.on_change is not None:
+            self.on_change()
 
 
 def _value_of(cookie: str, name: str) -> str:

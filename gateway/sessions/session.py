@@ -61,6 +61,11 @@ class Session(Turns):
         self._bucket = None if rate is None else Bucket(rate.per_second, self.heard_at)
 
     @property
+    def serial_key(self) -> str:
+        """By what `serialize_by` lines the connection up, or empty."""
+        return self.identity.serial_key
+
+    @property
     def commands(self) -> Commands:
         """What the client asks for besides PHP; made when it first does."""
         if self._commands is None:
@@ -80,6 +85,7 @@ class Session(Turns):
         self.heard_at = self.spoke_at = self.services.now()
         self.services.directory.add(self)
         self.services.keepalive.watch(self)
+        self.services.farewell.promise(self)
         try:
             self.wire.connected(self)
             self._tell_now()
