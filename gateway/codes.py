@@ -79,6 +79,8 @@ _FAILURES: Final[dict[type[BaseException], Failure]] = {
     fastcgi.LocalProtocolError: TOO_LARGE,
     fastcgi.FastCGIError: UPSTREAM_ERROR,
     errors.ReplyError: UPSTREAM_ERROR,
+    errors.QueryError: UPSTREAM_ERROR,
+    errors.DatabaseUnavailableError: UNAVAILABLE,
     errors.ChannelNameError: BAD_REQUEST,
     errors.ChannelNotFoundError: NOT_FOUND,
     errors.ChannelFullError: CONFLICT,

@@ -108,3 +108,15 @@ class MessageError(GatewayError):
 
 class ReplyError(GatewayError):
     """PHP's reply cannot be carried out; the message says why, for the log."""
+
+
+class DatabaseUnavailableError(GatewayError):
+    """The database is away; the caller should say so and may try again."""
+
+
+class QueryError(GatewayError):
+    """The database refuses the configured query; `state` is the SQLSTATE. For the log alone."""
+
+    def __init__(self, message: str, state: str) -> None:
+        super().__init__(f"{message} ({state})")
+        self.state = state

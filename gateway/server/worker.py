@@ -42,6 +42,7 @@ from .drain import drain
 from .public import Extend, create_public
 from .reception import Reception
 from .runtime import Runtime
+from .sources import RunningFeed, feeds
 
 log = structlog.get_logger()
 
@@ -69,6 +70,7 @@ class Worker:
         self._started_at = time.time()
         self._broker = broker
         self._background = TaskSet()
+        self._feeds: list[RunningFeed] = []
         self._servers: list[asyncio.Server] = []
         self._runners: list[web.AppRunner] = []
         self._sites: list[web.SockSite] = []
@@ -99,6 +101,10 @@ class Worker:
         self.channels.answer = self.connections.answer
         self._watch_numbers()
         await self.channels.start()
+        for feed in feeds(self.config, self.channels):
+            self.channels.add_feed(feed)
+            feed.start()
+            self._feeds.append(feed)
         self._background.spawn(self.services.farewell.run(), name="disconnect events")
         self._background.spawn(self._beat(), name="sweep")
         await self._listen(public, internal, tls)
@@ -179,6 +185,8 @@ class Worker:
         # The sockets tell of their end in the loop's next turns.
         await self.services.directory.emptied(_LAST_TURNS)
         await self._background.close()
+        for feed in self._feeds:
+            await feed.stop()
         await self.services.tasks.close()
         await self.runtime.upstreams.close(0.0)
         for runner in self._runners:
