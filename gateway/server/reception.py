@@ -117,6 +117,7 @@ class Reception:
                     max_message=limits.max_message,
                     compression=limits.compression,
                     congestion_mark=min(limits.send_buffer, _CONGESTED),
+                    longpoll_wait=limits.longpoll_wait,
                 ),
             )
         )

@@ -22,12 +22,14 @@ from gateway.logs import Throttle
 from gateway.routing.channels import ChannelTemplate, Variables
 from gateway.routing.paths import query_variables
 
+from .arriving import arrive
 from .asking import ask
-from .client import Handshake
+from .client import Handshake, TransportKind
 from .effects import Performance
+from .events import EventWire
 from .identity import Identity, connection_block, new_id
-from .joining import join
 from .json import SUBPROTOCOL, JsonWire
+from .positions import Resume
 from .raw import RawWire
 from .route import Route
 from .services import Services
@@ -98,8 +100,7 @@ def begin(
 ) -> Arrival:
     """Decide what needs no waiting. Raises RefusedError."""
     caller = gate.check(handshake)
-    offers = [offer for offer in handshake.subprotocols if offer != caller.subprotocol]
-    wire: Wire = JSON if SUBPROTOCOL in offers else RAW
+    wire = _wire_of(handshake, caller)
     connection_id = new_id(services.channels.node)
     connected_at_ms = int(services.clock.wall() * 1000)
     try:
@@ -137,6 +138,14 @@ def begin(
     return arrival
 
 
+def _wire_of(handshake: Handshake, caller: Caller) -> Wire:
+    if handshake.kind is not TransportKind.WEBSOCKET:
+        polling = handshake.kind is TransportKind.LONGPOLL
+        return EventWire(Resume(handshake.resume), polling=polling)
+    offers = [offer for offer in handshake.subprotocols if offer != caller.subprotocol]
+    return JSON if SUBPROTOCOL in offers else RAW
+
+
 def _known(handshake: Handshake, variables: dict[str, str], user: str) -> Variables:
     return Variables(
         path=variables,
@@ -172,7 +181,7 @@ async def complete(arrival: Arrival) -> None:
     accepted = False
     try:
         for channel in arrival.channels:
-            await join(session, channel, authorize=True)
+            await arrive(session, channel, authorize=True)
         connect = session.route.hooks.connect
         if connect is not None:
             response = await ask(connect, session.identity, "connect")
@@ -207,10 +216,10 @@ async def _obey(arrival: Arrival, head: Head, body: bytes) -> None:
             session.identity.set_user(effect.user)
     known = _known(arrival.handshake, arrival.variables, session.user)
     for channel in _rendered(arrival.of_user, known):
-        await join(session, channel, authorize=True)
+        await arrive(session, channel, authorize=True)
     for effect in effects:
         if isinstance(effect, Subscribe):
-            await join(session, effect.channel)
+            await arrive(session, effect.channel)
         elif not isinstance(effect, SetUser):
             await Performance(session, (effect,), tag=None, message_id=0).finish()
 
@@ -225,6 +234,8 @@ def _check(head: Head, response: Response) -> None:
 def _choose(arrival: Arrival, head: Head) -> None:
     """Take PHP's choice of a subprotocol, where the client offered it."""
     chosen = head.subprotocol
+    if arrival.handshake.kind is not TransportKind.WEBSOCKET:
+        return
     if not chosen or chosen == arrival.subprotocol:
         return
     if chosen not in arrival.handshake.subprotocols:

@@ -97,6 +97,9 @@ class EventClient(Client, Protocol):
     ) -> bytes:
         """Like `encode`, for a message with an id or of a named kind (`event`)."""
 
+    def encode_position(self, event_id: str) -> bytes:
+        """An id to come back with, and nothing to be read."""
+
 
 class Listener(Protocol):
     """What a transport tells its session. Called from the event loop, in order; never waits."""

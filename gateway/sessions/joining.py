@@ -27,14 +27,11 @@ _SUCCESS = range(200, 300)
 
 async def join(session: Peer, channel: str, *, authorize: bool = False) -> None:
     """Let the session in and hand on what it missed; the errors are `ChannelService.join`'s."""
-    joined = await _let_in(session, channel, None, authorize=authorize)
-    for publication in joined.publications:
-        session.deliver(publication)
+    joined = await let_in(session, channel, None, authorize=authorize)
+    session.deliver_all(joined.publications)
 
 
-async def _let_in(
-    session: Peer, channel: str, since: Position | None, *, authorize: bool
-) -> Joined:
+async def let_in(session: Peer, channel: str, since: Position | None, *, authorize: bool) -> Joined:
     """Join, unless the client is gone: nobody would take it out of the channel again."""
     if not session.present:
         raise SubscriberGoneError(channel)
@@ -51,7 +48,7 @@ async def join_as_client(session: Peer, channel: str, since: Position | None) ->
     if not session.route.destination.may_subscribe.matches(channel):
         raise ChannelForbiddenError(channel)
     await _permitted(session, "subscribe", session.route.hooks.subscribe, channel, b"{}")
-    return await _let_in(session, channel, since, authorize=True)
+    return await let_in(session, channel, since, authorize=True)
 
 
 async def may_publish(session: Peer, channel: str, data: bytes) -> None:

@@ -28,6 +28,7 @@ class JsonWire:
     """Fulfils `wire.Wire`."""
 
     subprotocol: Final = SUBPROTOCOL
+    lasting: Final = True
 
     def receive(self, session: Peer, payload: bytes, *, text: bool) -> None:
         """Carry out the command; a frame that is none gets an error."""

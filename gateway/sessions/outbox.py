@@ -107,6 +107,16 @@ class Outbox(Peer):
         elif self._state is State.JOINING:
             self._tell_later(partial(self.send, payload, text=text))
 
+    def tell(self, encode: Callable[[Client], bytes]) -> None:
+        """One message to the client, encoded for it when it is in."""
+        if self._state is State.OPEN:
+            self.spoke_at = self.services.now()
+            self.client.write(encode(self.client))
+            if self.congested_since:
+                self._check_buffer()
+        elif self._state is State.JOINING:
+            self._tell_later(partial(self.tell, encode))
+
     def push(self, payload: bytes, content_type: str) -> None:
         """A message that nobody has asked for; the payload must suit the type."""
         self.route.numbers.pushes.value += 1
@@ -128,6 +138,15 @@ class Outbox(Peer):
                 self._check_buffer()
         elif self._state is State.JOINING:
             self._tell_later(partial(self.deliver, publication))
+
+    def deliver_all(self, publications: tuple[Publication, ...]) -> None:
+        """Hand on what a join has found, oldest first."""
+        if self._state is State.JOINING:
+            if publications:
+                self._tell_later(partial(self.deliver_all, publications))
+            return
+        for publication in publications:
+            self.deliver(publication)
 
     def on_join(self, channel: str, member: Member) -> None:
         """Somebody came."""

@@ -3,11 +3,14 @@
 The session is put together from these parts, so they cannot import it; this is what they use.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.channels.publication import Publication
 from gateway.channels.subscriber import Subscriber
 from gateway.codes import Failure
 
+from .client import Client
 from .identity import Identity
 
 if TYPE_CHECKING:
@@ -64,6 +67,12 @@ class Peer(Subscriber, Protocol):
 
     def send(self, payload: bytes, *, text: bool) -> None:
         """One message to the client."""
+
+    def tell(self, encode: Callable[[Client], bytes]) -> None:
+        """One message to the client, encoded for it when it is in."""
+
+    def deliver_all(self, publications: tuple[Publication, ...]) -> None:
+        """Hand on what a join has found, oldest first."""
 
     def fail(self, failure: Failure, tag: object, message_id: int, detail: str = "") -> None:
         """An error frame."""

@@ -19,6 +19,7 @@ class RawWire:
     """Fulfils `wire.Wire`."""
 
     subprotocol: Final = ""
+    lasting: Final = True
 
     def receive(self, session: Peer, payload: bytes, *, text: bool) -> None:
         """The frame is PHP's, or goes to the one channel that the route publishes to."""

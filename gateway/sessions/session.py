@@ -66,6 +66,11 @@ class Session(Turns):
         return self.identity.serial_key
 
     @property
+    def blocks(self) -> tuple[bytes, bytes]:
+        """The params of the connection: what never changes, and what replies have changed."""
+        return self.identity.block, self.identity.state_block
+
+    @property
     def commands(self) -> Commands:
         """What the client asks for besides PHP; made when it first does."""
         if self._commands is None:
@@ -103,7 +108,7 @@ class Session(Turns):
     async def lost(self) -> None:
         """The client went while PHP let it in: PHP hears that it is gone."""
         await self.abandon()
-        self.services.farewell.add(self)
+        self._say_farewell()
 
     # What the transport tells.
 
@@ -141,7 +146,7 @@ class Session(Turns):
         if self._state is State.ENDED:
             self._enter(State.OVER)
             # First the event, then the leave: who waits for the last session finds its event.
-            self.services.farewell.add(self)
+            self._say_farewell()
             self.services.directory.forget(self)
         elif self._retiring is not None:
             self.close(*self._retiring)
@@ -188,6 +193,10 @@ class Session(Turns):
             "messages": self.message_id,
             "channels": list(self.services.channels.joined(self)),
         }
+
+    def _say_farewell(self) -> None:
+        if self.wire.lasting:
+            self.services.farewell.add(self)
 
     def farewell(self) -> Invocation | None:
         """The `disconnect` event, or None where PHP does not want it."""

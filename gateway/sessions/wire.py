@@ -1,8 +1,8 @@
 """What a client's messages mean and how it is answered: the protocol above the frames.
 
-Two of them: `raw`, where frames are PHP's business, and `json` (wsgate.v1.json), where one object
-a frame names what is asked. A wire has no state; what a connection needs to be answered travels
-as the message's `tag`.
+`raw`, where frames are PHP's business; `json` (wsgate.v1.json), where one object a frame names what
+is asked; and `events` for clients that only receive. The first two have no state: what a connection
+needs to be answered travels as the message's `tag`.
 """
 
 from typing import Protocol
@@ -23,6 +23,10 @@ class Wire(Protocol):
     @property
     def subprotocol(self) -> str:
         """What is chosen at the handshake for it, or an empty string."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the connection's end means that its client has gone."""
 
     def receive(self, session: Peer, payload: bytes, *, text: bool) -> None:
         """Do what the message asks for."""

@@ -16,12 +16,19 @@ def encode_event(payload: bytes, *, text: bool, event: str = "", event_id: str =
 
     Line ends inside a text all arrive as a line feed: the format knows no others.
     """
-    lines = []
-    if event_id:
-        lines.append(b"id: " + _UNSAFE.sub("", event_id).encode())
+    lines = [_id_line(event_id)] if event_id else []
     if not text:
         event, payload = event or "binary", b64encode(payload)
     if event:
         lines.append(b"event: " + _UNSAFE.sub("", event).encode())
     lines += [b"data: " + line for line in _LINE_END.split(payload)]
     return b"\n".join(lines) + b"\n\n"
+
+
+def encode_position(event_id: str) -> bytes:
+    """An id alone: EventSource keeps it and shows nothing."""
+    return _id_line(event_id) + b"\n\n"
+
+
+def _id_line(event_id: str) -> bytes:
+    return b"id: " + _UNSAFE.sub("", event_id).encode()

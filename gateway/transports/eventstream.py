@@ -83,6 +83,10 @@ class EventStream(asyncio.Protocol):
         except Exception:
             log.exception(_FAILED, transport=_SSE)
             self.close(CloseCode.INTERNAL_ERROR, "")
+            return
+        if self.congested:
+            # What was written while it attached was too much already.
+            self._tell_congestion(congested=True)
 
     # The session's side.
 
@@ -101,6 +105,10 @@ class EventStream(asyncio.Protocol):
     ) -> bytes:
         """One event, with the id to resume after it."""
         return events.encode_event(payload, text=text, event=event, event_id=event_id)
+
+    def encode_position(self, event_id: str) -> bytes:
+        """An id alone."""
+        return events.encode_position(event_id)
 
     def write(self, encoded: bytes) -> None:
         """Hand an event to the socket."""

@@ -50,6 +50,7 @@ class LongPoll:
         self.ended: asyncio.Future[bytes | int] = asyncio.get_running_loop().create_future()
         """The encoded message, or the code with which the session closed."""
         self.end: tuple[int, str] = (_DONE, "")
+        self.listener: Listener | None = None
 
     def encode(self, payload: bytes, *, text: bool) -> bytes:  # noqa: ARG002 - see below
         """Nothing: a message without id has no place in the queue and would end every poll."""
@@ -68,6 +69,10 @@ class LongPoll:
         if event or not event_id:
             return b""
         return _SEPARATOR.join((content_type.encode(), event_id.encode(), payload))
+
+    def encode_position(self, event_id: str) -> bytes:  # noqa: ARG002 - a poll came with it
+        """Nothing: a poll without news is answered with 304."""
+        return b""
 
     def write(self, encoded: bytes) -> None:
         """The first message is the answer."""
@@ -89,7 +94,9 @@ class LongPoll:
         self.close(_INTERNAL, "")
 
     def ping(self) -> None:
-        """A poll is short enough to need no sign of life."""
+        """That its socket is still there is the sign of life: aiohttp ends polls whose is not."""
+        if self.listener is not None:
+            self.listener.on_activity()
 
     def pause_reading(self) -> None:
         """Nothing is read from a poll."""
@@ -116,17 +123,16 @@ async def poll(handshake: Handshake, doorman: Doorman) -> web.Response:
 
 async def _wait(welcome: Welcome) -> web.Response:
     client = LongPoll()
-    listener: Listener | None = None
     try:
-        listener = welcome.attach(client)
+        client.listener = welcome.attach(client)
         async with asyncio.timeout(welcome.terms.longpoll_wait):
             return _answer(await client.ended, welcome.set_cookies)
     except TimeoutError:
         return _answer(_DONE, welcome.set_cookies)
     finally:
         client.close(_DONE, "")
-        if listener is not None:
-            listener.on_closed(*client.end, clean=True)
+        if client.listener is not None:
+            client.listener.on_closed(*client.end, clean=True)
 
 
 def _answer(ended: bytes | int, set_cookies: tuple[str, ...]) -> web.Response:
