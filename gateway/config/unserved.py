@@ -40,8 +40,6 @@ UNSERVED: Final[Table] = (
     ("routes.*.messages.rules.*.cache", _given, "the cache"),
     ("stores", _given, "the cache"),
     ("routes.*.stream", _given, "streaming lines"),
-    ("routes.*.transports", _names("sse"), "server-sent events"),
-    ("routes.*.transports", _names("longpoll"), "long polling"),
     ("routes.*.messages.rules.*.postgres", _given, "queries in PostgreSQL"),
     ("broker.type", _names("redis"), "Redis as the broker"),
     ("broker.type", _names("nats"), "NATS as the broker"),
