@@ -97,6 +97,7 @@ class HubBroker:
         """Connect; where the hub is away, go on trying in the background."""
         self._receiver = receiver
         await self._client.start()
+        self._before = self._before or self._client.connected
 
     async def stop(self) -> None:
         """Let go of the hub; members that remain are gone for everybody. Idempotent."""

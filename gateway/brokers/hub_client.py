@@ -5,6 +5,7 @@ What is asked while the hub is away fails at once. Whoever has state in the hub 
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -121,6 +122,11 @@ class HubClient:
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
     def _begin(self, link: Link) -> None:
+        if link.user not in {os.geteuid(), 0}:
+            # Ours is gone, and somebody else has taken its place.
+            log.error("the hub is a stranger", user=link.user)
+            link.abort()
+            return
         self._link = link
         link.tell(Op.HELLO, pack(Hello(self.node)))
         for connected in self.on_connected:

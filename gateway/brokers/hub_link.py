@@ -5,6 +5,8 @@ is the owner's affair. Everything said within one turn of the event loop goes ou
 """
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ TIMEOUT: Final = 5.0
 UNSENT: Final = 64 * 1024 * 1024
 """Bytes that may wait for a peer that does not read; past them the connection is given up."""
 _TICK: Final = 0.25
+_CREDENTIALS: Final = struct.Struct("3i")
 
 
 class Owner(Protocol):
@@ -48,8 +51,8 @@ class Link(asyncio.Protocol):
     """See the module's docstring. Made for one connection, inside the event loop."""
 
     def __init__(self, owner: Owner) -> None:
-        self.peer = 0
-        """The process at the other end, where it is known."""
+        self.peer = self.user = 0
+        """The process at the other end and its user, as the kernel knows them."""
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._splitter = Splitter()
@@ -71,6 +74,9 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        peer = cast("socket.socket", transport.get_extra_info("socket"))
+        raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        self.peer, self.user, _ = _CREDENTIALS.unpack(raw)
 
     def data_received(self, data: bytes) -> None:
         """Do what the peer says; what it says wrongly ends the connection."""

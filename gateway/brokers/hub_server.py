@@ -10,10 +10,8 @@ import asyncio
 import os
 import secrets
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, cast
 
 import structlog
 
@@ -24,8 +22,6 @@ from .hub_messages import decode_hello
 from .hub_wire import Frame, Op
 
 log = structlog.get_logger()
-
-_CREDENTIALS: Final = struct.Struct("3i")
 
 
 @dataclass(slots=True, eq=False)
@@ -153,10 +149,7 @@ class _Arriving(Link):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peer = cast("socket.socket", transport.get_extra_info("socket"))
-        raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        self.peer, user, _ = _CREDENTIALS.unpack(raw)
         self._hub.arrived(self)
-        if user not in {os.geteuid(), 0}:
-            log.error("a stranger connected to the hub", user=user)
+        if self.user not in {os.geteuid(), 0}:
+            log.error("a stranger connected to the hub", user=self.user)
             self.abort()

@@ -37,6 +37,10 @@ class Departed(Protocol):
     def serial_key(self) -> str:
         """By what `serialize_by` lines it up, or empty."""
 
+    @property
+    def blocks(self) -> tuple[bytes, bytes]:
+        """The params of the connection: what never changes, and what replies have changed."""
+
     def rebind(self, route: "Route") -> None:
         """Go on with the route as a reload has made it."""
 
@@ -47,7 +51,7 @@ class Departed(Protocol):
 class Bequest:
     """Fulfils `Departed` for a connection that another worker held until it died."""
 
-    __slots__ = ("_blocks", "_farewell", "id", "route", "serial_key")
+    __slots__ = ("_farewell", "blocks", "id", "route", "serial_key")
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class Bequest:
         self.id = connection_id
         self.route = route
         self.serial_key = serial_key
-        self._blocks = blocks
+        self.blocks = blocks
         self._farewell = farewell
 
     def rebind(self, route: "Route") -> None:
@@ -74,5 +78,5 @@ class Bequest:
             return None
         body = goodbye(CloseCode.ABNORMAL, "", clean=False)
         extra = (("WS_CLOSE_CODE", str(int(CloseCode.ABNORMAL))), ("WS_CLOSE_REASON", ""))
-        blocks = (*self._blocks, event_block("disconnect", len(body), extra))
+        blocks = (*self.blocks, event_block("disconnect", len(body), extra))
         return Invocation(target, blocks, body, self._farewell.asker(self.id))
