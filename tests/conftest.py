@@ -1,10 +1,12 @@
 """Fixtures that any test may ask for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any
 
 import pytest
 
+from tests.fakes import House
 from tests.phpfpm import PhpFpm, find_php_fpm
 
 
@@ -21,3 +23,16 @@ def start_php_fpm() -> Iterator[Callable[..., PhpFpm]]:
 def php_fpm(start_php_fpm: Callable[..., PhpFpm]) -> PhpFpm:
     """A php-fpm with four children on a unix socket."""
     return start_php_fpm()
+
+
+@pytest.fixture
+async def build() -> AsyncIterator[Callable[..., Awaitable[House]]]:
+    """Builds houses with the options of `House`; the test's end closes them."""
+    async with AsyncExitStack() as stack:
+
+        async def built(**options: Any) -> House:
+            house = await House(**options).start()
+            stack.push_async_callback(house.stop)
+            return house
+
+        yield built

@@ -4,14 +4,15 @@ No connection has a timer of its own. Each is looked at when its next deadline c
 most once a second; what happened in between (traffic, mostly) only moves that moment on.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
 from gateway.codes import CloseCode
 from gateway.logs import Throttle
 
-from .peer import Peer
+if TYPE_CHECKING:
+    from .route import Route
 
 log: Final = structlog.get_logger()
 
@@ -21,17 +22,57 @@ STUCK: Final = 10.0
 _failures: Final = Throttle()
 
 
+class Watched(Protocol):
+    """A session as keep-alive sees it; `session.Session` documents the members."""
+
+    route: "Route"
+    due: int
+    heard_at: float
+    spoke_at: float
+    pinged_at: float
+    congested_since: float
+    expires_at: float | None
+
+    @property
+    def id(self) -> str:
+        """The connection's id, for the log."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the client can be sent something."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that the client sent is not concluded."""
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the client is not read at the moment."""
+
+    def ping(self, now: float) -> None:
+        """Ask for a sign of life."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye."""
+
+    def too_slow(self) -> None:
+        """Give up on a client that does not read."""
+
+    def vanished(self) -> None:
+        """Give up on a client that is gone without a word."""
+
+
 class Keepalive:
     """The connections of a worker by the second in which they are due; by a given clock."""
 
     def __init__(self) -> None:
-        self._due: dict[int, set[Peer]] = {}
+        self._due: dict[int, set[Watched]] = {}
         self._swept = -1
 
     def __len__(self) -> int:
         return sum(map(len, self._due.values()))
 
-    def watch(self, session: Peer) -> None:
+    def watch(self, session: Watched) -> None:
         """Look at the session when its next deadline can have come, in place of an earlier plan."""
         deadline = next_deadline(session)
         if deadline is None:
@@ -43,7 +84,7 @@ class Keepalive:
             session.due = due
             self._due.setdefault(due, set()).add(session)
 
-    def forget(self, session: Peer) -> None:
+    def forget(self, session: Watched) -> None:
         """The session is gone; one that is not watched changes nothing."""
         sessions = self._due.get(session.due)
         if sessions is not None:
@@ -68,7 +109,7 @@ class Keepalive:
                     if _failures.allows():
                         log.exception("sweep failed", connection=session.id, **_failures.taken())
 
-    def _look(self, session: Peer, now: float) -> None:
+    def _look(self, session: Watched, now: float) -> None:
         limits = session.route.limits
         if session.congested_since and now - session.congested_since >= STUCK:
             session.too_slow()
@@ -99,7 +140,7 @@ class Keepalive:
             self.watch(session)
 
 
-def next_deadline(session: Peer) -> float | None:
+def next_deadline(session: Watched) -> float | None:
     """The earliest moment at which something must be done about the session, if ever."""
     limits = session.route.limits
     moments = []

@@ -32,12 +32,6 @@ class Peer(Subscriber, Protocol):
     message_id: int
     publish_to: str | None
     connected_at_ms: int
-    heard_at: float
-    spoke_at: float
-    pinged_at: float
-    congested_since: float
-    expires_at: float | None
-    due: int
 
     @property
     def open(self) -> bool:
@@ -50,10 +44,6 @@ class Peer(Subscriber, Protocol):
     @property
     def busy(self) -> bool:
         """Whether something that the client sent is not concluded."""
-
-    @property
-    def deaf(self) -> bool:
-        """Whether the client is not read at the moment."""
 
     @property
     def commands(self) -> "Commands":
@@ -77,17 +67,8 @@ class Peer(Subscriber, Protocol):
     def fail(self, failure: Failure, tag: object, message_id: int, detail: str = "") -> None:
         """An error frame."""
 
-    def ping(self, now: float) -> None:
-        """Ask for a sign of life."""
-
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye."""
-
-    def too_slow(self) -> None:
-        """Give up on a client that does not read."""
-
-    def vanished(self) -> None:
-        """Give up on a client that is gone without a word."""
 
     def hold(self) -> None:
         """Do not read from the client."""

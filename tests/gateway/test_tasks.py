@@ -1,0 +1,48 @@
+"""Tasks with an owner."""
+
+import asyncio
+
+from structlog.testing import capture_logs
+
+from gateway.tasks import TaskSet
+
+
+async def test_a_failure_is_logged_with_its_traceback_and_the_name() -> None:
+    tasks = TaskSet()
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    with capture_logs() as logs:
+        tasks.spawn(fail(), name="failing")
+        await tasks.join(1)
+        await asyncio.sleep(0)
+
+    assert logs[0]["task"] == "failing"
+    assert isinstance(logs[0]["exc_info"], ZeroDivisionError)
+    assert len(tasks) == 0
+
+
+async def test_closing_cancels_and_waits() -> None:
+    tasks = TaskSet()
+    ended = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(1)
+
+    for _ in range(3):
+        tasks.spawn(wait(), name="waiting")
+    await asyncio.sleep(0)
+    assert not await tasks.join(0.01)
+    await tasks.close()
+
+    assert ended == [1, 1, 1]
+    assert len(tasks) == 0
+
+
+async def test_joining_nobody_is_at_once() -> None:
+    assert await TaskSet().join(0)
