@@ -17,7 +17,9 @@ def create_public(
     extend: Extend | None = None,
     entrance: Callable[[], Entrance] | None = None,
 ) -> web.Application:
-    """404 where no route is, 426 where a WebSocket is expected; `extend` adds pages before.
+    """404 where no route is, 426 where a WebSocket is expected, 406 where an event stream is.
+
+    `extend` adds pages before.
 
     Long polls are answered here; upgrades and event streams on kept connections go back to the
     entrance, which is asked for when the first request comes.
@@ -28,21 +30,28 @@ def create_public(
         extend(app)
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        path = request.raw_path.partition("?")[0]
-        if TransportKind.WEBSOCKET in doorman.offers(path):
-            return web.json_response(
-                {
-                    "error": {
-                        "code": 426,
-                        "type": "bad_request",
-                        "message": "this address speaks WebSocket",
-                    }
-                },
-                status=426,
-                headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+        offered = doorman.offers(request.raw_path.partition("?")[0])
+        if TransportKind.WEBSOCKET in offered:
+            return _error(
+                426,
+                "this address speaks WebSocket",
+                {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
-        error = {"code": 404, "type": "not_found", "message": "there is nothing here"}
-        return web.json_response({"error": error}, status=404)
+        if TransportKind.LONGPOLL in offered:
+            return _error(405, "this address is read with GET", {"Allow": "GET"})
+        if TransportKind.SSE in offered:
+            return _error(406, "this address speaks text/event-stream")
+        return _error(404, "there is nothing here", kind="not_found")
 
     app.router.add_route("*", "/{path:.*}", answer)
     return app
+
+
+def _error(
+    status: int,
+    message: str,
+    headers: dict[str, str] | None = None,
+    kind: str = "bad_request",
+) -> web.Response:
+    error = {"code": status, "type": kind, "message": message}
+    return web.json_response({"error": error}, status=status, headers=headers)
