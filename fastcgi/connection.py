@@ -24,6 +24,7 @@ from .errors import (
 )
 from .exchange import Exchange
 from .limits import Limits
+from .protocol import IDLE as _READER_IDLE
 from .protocol import ResponseReader
 from .response import Response
 from .retry import POLLRDHUP, Retry, is_half_closed, judge
@@ -48,10 +49,8 @@ class ReceiverError(FastCGIError):
 class Owner(Protocol):
     """Whom a connection tells what happened; it never decides about itself."""
 
-    def answered(
-        self, connection: "Connection", exchange: Exchange, response: Response, *, reusable: bool
-    ) -> None:
-        """The answer is complete. Unless `reusable`, the connection can only be closed."""
+    def answered(self, connection: "Connection", exchange: Exchange, response: Response) -> None:
+        """The answer is complete. Unless `keep` is set, the connection can only be closed."""
 
     def broken(
         self, connection: "Connection", error: FastCGIError | None, retry: Retry | None
@@ -62,8 +61,8 @@ class Owner(Protocol):
 class Connection(Slot):
     """An open, non-blocking socket and its place in the books.
 
-    The owner moves it from state to state; `exchange` is set exactly while it is busy. After
-    `close` it calls nobody any more.
+    The owner moves it from state to state; `exchange` is set exactly while it is busy. `keep` says
+    whether it may carry another one then. After `close` it calls nobody any more.
     """
 
     __slots__ = (
@@ -71,6 +70,7 @@ class Connection(Slot):
         "_ending",
         "_fd",
         "_is_tcp",
+        "_look",
         "_loop",
         "_max_response",
         "_owner",
@@ -116,6 +116,7 @@ class Connection(Slot):
         self._send: Callable[[bytes | memoryview], int] = sock.send
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN | POLLRDHUP)
+        self._look = self._poll.poll
         loop.add_reader(self._fd, self._on_readable)
 
     @property
@@ -125,7 +126,7 @@ class Connection(Slot):
 
     def is_clean(self) -> bool:
         """Whether nothing has arrived on a connection where nothing is due: no EOF, no data."""
-        return not self._poll.poll(0)
+        return not self._look(0)
 
     def has_settled(self) -> bool:
         """Whether the application has read all we sent, to the last record of the last request.
@@ -236,9 +237,10 @@ class Connection(Slot):
             return
         if response is not None:
             # An answer that came before the request was out leaves a rest that nobody reads.
-            reusable = self.keep and self._reader.reusable and not self._pending
+            if self._pending or self._reader.state is not _READER_IDLE:
+                self.keep = False
             self._used = True
-            self._owner.answered(self, exchange, response, reusable=reusable)
+            self._owner.answered(self, exchange, response)
 
     def _on_unasked(self, size: int) -> None:
         if self.state is State.DRAINING:
@@ -260,8 +262,9 @@ class Connection(Slot):
             retry = judge(exchange, error, retired=retired)
             self._owner.broken(self, error, retry)
         else:
+            self.keep = False
             # Never None: an exchange is under way.
-            self._owner.answered(self, exchange, cast(Response, response), reusable=False)
+            self._owner.answered(self, exchange, cast(Response, response))
 
     def _on_writable(self) -> None:
         try:

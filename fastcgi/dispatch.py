@@ -43,6 +43,10 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+# Looked up for every request: a global costs a fraction of an enum's attribute.
+OPEN: Final = Phase.OPEN
+
+
 class Dispatch:
     """Serves who waits with what is free; `Pool` is its face and keeps the deadlines."""
 
@@ -89,9 +93,7 @@ class Dispatch:
         self._answered = 0
         self._connects = 0
 
-    def answered(
-        self, connection: Connection, exchange: Exchange, response: Response, *, reusable: bool
-    ) -> None:
+    def answered(self, connection: Connection, exchange: Exchange, response: Response) -> None:
         """Hand the answer over, then the connection to whoever waits first.
 
         In this order: by the time the answer is delivered php-fpm has mostly had the 10 us it
@@ -109,7 +111,7 @@ class Dispatch:
         slots.returning -= 1
         now = self._clock()
         waiting = slots.waiting
-        if not reusable or slots.opened > slots.limit:
+        if not connection.keep or slots.opened > slots.limit:
             self._close(connection, now)
         elif not connection.has_settled():
             slots.release(connection, now)
@@ -121,7 +123,7 @@ class Dispatch:
             slots.park(connection, now)
         if waiting:
             self._pump(now)
-        if self._phase is not Phase.OPEN:
+        if self._phase is not OPEN:
             self._look_whether_empty()
 
     def broken(

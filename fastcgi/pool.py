@@ -12,7 +12,7 @@ from typing import Final
 
 from .awaited import AwaitedExchange
 from .connection import Connection
-from .dispatch import Dispatch, Phase
+from .dispatch import OPEN, Dispatch, Phase
 from .errors import (
     Executed,
     PoolClosedError,
@@ -39,7 +39,7 @@ class Pool(Dispatch):
 
         Raises QueueFullError or PoolClosedError, and then no callback comes.
         """
-        if self._phase is not Phase.OPEN:
+        if self._phase is not OPEN:
             self._errors[PoolClosedError.__name__] += 1
             raise PoolClosedError
         now = exchange.queued_at = self._clock()
@@ -153,13 +153,14 @@ class Pool(Dispatch):
     def statistics(self) -> PoolStatistics:
         """How it stands, and what was counted since the start."""
         slots = self._slots
+        counts = slots.counts
         return PoolStatistics(
             limit=slots.limit,
-            idle=slots.counts[State.IDLE],
-            busy=slots.counts[State.BUSY],
-            settling=slots.counts[State.SETTLING],
-            draining=slots.counts[State.DRAINING],
-            connecting=slots.counts[State.CONNECTING],
+            idle=counts[State.IDLE],
+            busy=counts[State.BUSY],
+            settling=counts[State.SETTLING],
+            draining=counts[State.DRAINING],
+            connecting=counts[State.CONNECTING],
             waiting=len(slots.waiting),
             oldest_wait=slots.oldest_wait(self._clock()),
             sent=self._sent,

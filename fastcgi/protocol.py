@@ -66,7 +66,8 @@ _SIZES_OFFSET: Final = 4
 _new: Final = tuple.__new__
 _BLANK_LINE: Final = b"\r\n\r\n"
 
-_IDLE: Final = State.IDLE
+# Looked up for every response: a global costs a fraction of an enum's attribute.
+IDLE: Final = State.IDLE
 _AWAITED: Final = State.AWAITED
 
 # The records that may come, and the state after them. An empty STDOUT record, which ends that
@@ -87,7 +88,8 @@ class ResponseReader:
 
     `start` when a request is sent, `feed` what arrives, `feed_eof` when the peer has ended. At most
     `max_response` bytes of body are taken, whether they are collected or streamed. `bytes_seen`
-    counts what has come since `start`; zero says that the response has not begun.
+    counts what has come since `start`; zero says that the response has not begun. `state` says how
+    far the response has come; only the reader changes it.
     """
 
     __slots__ = (
@@ -99,15 +101,15 @@ class ResponseReader:
         "_needed",
         "_on_body",
         "_response",
-        "_state",
         "bytes_seen",
+        "state",
     )
 
     def __init__(self, *, max_response: int, heads: HeadCache = _SHARED_HEADS) -> None:
         self._max_response = max_response
         self._heads = heads
         self._find_head = heads.find
-        self._state = State.IDLE
+        self.state = State.IDLE
         self._on_body: Callable[[bytes], None] | None = None
         self.bytes_seen = 0
         # The records that are not complete yet, and the length it takes to go on with them.
@@ -118,14 +120,9 @@ class ResponseReader:
         self._response: Response | None = None
 
     @property
-    def state(self) -> State:
-        """How far the connection's current response has come."""
-        return self._state
-
-    @property
     def reusable(self) -> bool:
         """Whether the connection may carry another request: nothing under way, nothing surplus."""
-        return self._state is State.IDLE
+        return self.state is State.IDLE
 
     @property
     def bytes_held(self) -> int:
@@ -139,15 +136,15 @@ class ResponseReader:
         `Response.body` stays empty; any other body is collected, so that an error page is not
         taken for the stream. LocalProtocolError unless the reader is reusable.
         """
-        if self._state is not _IDLE:
+        if self.state is not IDLE:
             raise LocalProtocolError("the connection cannot take another request")
-        self._state = _AWAITED
+        self.state = _AWAITED
         self._on_body = on_body
         self.bytes_seen = 0
 
     def close(self) -> None:
         """Take no more and call nobody any more; what was collected is dropped."""
-        self._state = State.CLOSED
+        self.state = State.CLOSED
         self._buffer = bytearray()
         self._builder = self._response = self._on_body = None
 
@@ -160,7 +157,7 @@ class ResponseReader:
         """
         total = len(data)
         # The usual response: one chunk with STDOUT, END_REQUEST and a head that is known.
-        if self._state is _AWAITED and total >= _USUAL_MINIMUM and data.startswith(_STDOUT_START):
+        if self.state is _AWAITED and total >= _USUAL_MINIMUM and data.startswith(_STDOUT_START):
             size, padding = _read_sizes(data, _SIZES_OFFSET)
             stop = HEADER_SIZE + size
             end = stop + padding
@@ -172,7 +169,7 @@ class ResponseReader:
                     status, headers, content_length, bodiless = head
                     if content_length < 0:
                         self.bytes_seen = total
-                        self._state = _IDLE
+                        self.state = IDLE
                         body = b"" if bodiless else data[blank + 4 : stop]
                         return _new(Response, (status, headers, body, b"", 0, 0))
         return self._feed(data)
@@ -184,7 +181,7 @@ class ResponseReader:
         UpstreamDiedError otherwise.
         """
         response = self._response
-        under_way = self._state not in (State.IDLE, State.CLOSED)
+        under_way = self.state not in (State.IDLE, State.CLOSED)
         stderr = self._builder.stderr if self._builder else b""
         self.close()
         if under_way and response is None:
@@ -196,14 +193,14 @@ class ResponseReader:
     def _feed(self, data: bytes) -> Response | None:
         if not data:
             return None
-        if self._state is State.CLOSED:
+        if self.state is State.CLOSED:
             raise LocalProtocolError("the connection is closed")
-        if self._state is State.IDLE:
+        if self.state is State.IDLE:
             self.close()
             raise RemoteProtocolError("data that nobody asked for, bytes", len(data))
         if self._builder is None:
             self._builder = ResponseBuilder(self._heads, self._max_response, self._on_body)
-            self._state = State.READING
+            self.state = State.READING
         self.bytes_seen += len(data)
         if self._buffer:
             self._buffer += data
@@ -221,7 +218,7 @@ class ResponseReader:
     def _read_records(self, data: bytes, builder: ResponseBuilder) -> Response | None:
         """Take all whole records at the front of `data` and keep what is left in the buffer."""
         start, total = 0, len(data)
-        while start < total and self._state is not State.CLOSED:
+        while start < total and self.state is not State.CLOSED:
             if data[start] != VERSION:
                 raise RemoteProtocolError("the peer does not speak FastCGI; version", data[start])
             content = start + HEADER_SIZE
@@ -232,7 +229,7 @@ class ResponseReader:
             state = self._judge(header)
             stop = content + header.content_size
             end = stop + header.padding_size
-            if state is _IDLE:
+            if state is IDLE:
                 # Complete before its padding is: good enough if the peer ends there.
                 if stop > total:
                     self._keep(data, start, stop - start)
@@ -241,7 +238,7 @@ class ResponseReader:
             if end > total:
                 self._keep(data, start, end - start)
                 break
-            if state is _IDLE:
+            if state is IDLE:
                 return self._finish(surplus=end < total)
             self._take(header, data[content:stop], builder, state)
             start = end
@@ -251,20 +248,20 @@ class ResponseReader:
         # The state first: whoever is handed the body may close the reader.
         ends_stdout = not header.content_size and not header.padding_size
         if header.type == RecordType.STDERR:
-            self._state = state
+            self.state = state
             builder.add_stderr(content)
         else:
-            self._state = State.STDOUT_ENDED if ends_stdout else state
+            self.state = State.STDOUT_ENDED if ends_stdout else state
             builder.add_stdout(content)
 
     def _judge(self, header: Header) -> State:
         """The state after this record; RemoteProtocolError if it has no place here."""
         if header.request_id != REQUEST_ID:
             raise RemoteProtocolError("a record of a request not made, id", header.request_id)
-        state = _NEXT.get((self._state, header.type))
+        state = _NEXT.get((self.state, header.type))
         if state is None:
             raise RemoteProtocolError("a record that has no place here, type", header.type)
-        if state is _IDLE and header.content_size != END_REQUEST_SIZE:
+        if state is IDLE and header.content_size != END_REQUEST_SIZE:
             raise RemoteProtocolError("END_REQUEST of a false length", header.content_size)
         return state
 
@@ -276,7 +273,7 @@ class ResponseReader:
     def _finish(self, *, surplus: bool) -> Response | None:
         response = self._response
         self._builder = self._response = self._on_body = None
-        self._state = State.CLOSED if surplus else _IDLE
+        self.state = State.CLOSED if surplus else IDLE
         return response
 
 

@@ -169,38 +169,35 @@ def encode_request(blocks: tuple[bytes, ...], body: bytes, *, keep: bool) -> byt
 
     A block with a pair that does not fit one record raises LocalProtocolError.
     """
-    return _encode(BEGIN_KEEP if keep else BEGIN_CLOSE, blocks, body)
-
-
-def encode_after_begin(blocks: tuple[bytes, ...], body: bytes) -> bytes:
-    """What follows BEGIN_REQUEST in `encode_request`."""
-    return _encode(b"", blocks, body)
-
-
-def _encode(begin: bytes, blocks: tuple[bytes, ...], body: bytes) -> bytes:
-    # Runs once a frame: one pass over the blocks for their length, one join, nothing else.
-    params_size = sum(map(len, blocks))
-    size = len(body)
+    # Runs once a frame: what fits one record of each kind is joined and nothing else.
+    begin = BEGIN_KEEP if keep else BEGIN_CLOSE
+    content = b"".join(blocks)
+    params_size, size = len(content), len(body)
     if 0 < params_size <= MAX_CONTENT and 0 < size <= MAX_STDIN:
         return b"".join(
             (
                 begin,
                 _SIZED(_PARAMS_START, params_size),
-                *blocks,
+                content,
                 _SIZED_AFTER_PARAMS(_PARAMS_END_STDIN_START, size),
                 body,
                 _STDIN_END,
             )
         )
-    return _encode_pieces(begin, blocks, body)
+    return _encode_pieces(begin, content, body)
 
 
-def _encode_pieces(begin: bytes, blocks: tuple[bytes, ...], body: bytes) -> bytes:
+def encode_after_begin(blocks: tuple[bytes, ...], body: bytes) -> bytes:
+    """What follows BEGIN_REQUEST in `encode_request`."""
+    return _encode_pieces(b"", b"".join(blocks), body)
+
+
+def _encode_pieces(begin: bytes, content: bytes, body: bytes) -> bytes:
     """The general case: no or many PARAMS and STDIN records.
 
     Content is never empty, because an empty record would end its stream there.
     """
-    pieces = params.split(b"".join(blocks))
+    pieces = params.split(content)
     view = memoryview(body)
     stdin = (view[start : start + MAX_STDIN] for start in range(0, len(body), MAX_STDIN))
     return b"".join(

@@ -44,6 +44,10 @@ _NEXT: Final = frozenset(
     }
 )
 
+# Looked up for every request: a global costs a fraction of an enum's attribute.
+_IDLE: Final = State.IDLE
+_BUSY: Final = State.BUSY
+
 # How long a settling connection is expected back before another one is opened in its stead.
 # php-fpm needs about 10 us from END_REQUEST to its next read.
 SETTLE_GRACE: Final = 0.005
@@ -91,15 +95,31 @@ class Slots(Generic[SlotT, WaiterT]):
         self.queue_timeout = queue_timeout
         self.idle_timeout = idle_timeout
         self.retry_for = retry_for
-        self.counts = [0] * len(State)
-        # Every connection that has not ended, and those being opened.
+        # Every connection that has not ended, and those being opened; of them those being opened,
+        # and those that run a script whose answer nobody wants.
         self.opened = 0
+        self.connecting = 0
+        self.draining = 0
         # Busy ones whose answer is being delivered, about to be free.
         self.returning = 0
         self.idle: dict[Endpoint, list[SlotT]] = {endpoint: [] for endpoint in self.endpoints}
+        self._only_idle = self.idle[self.endpoints[0]] if len(self.endpoints) == 1 else None
         self.settling: list[SlotT] = []
         # Ordered by queued_at; withdrawal from the middle is O(1), unlike in a deque.
         self.waiting: OrderedDict[WaiterT, None] = OrderedDict()
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """How many connections stand in each state."""
+        idle = sum(map(len, self.idle.values()))
+        settling = len(self.settling)
+        counts = dict.fromkeys(State, 0)
+        counts[State.CONNECTING] = self.connecting
+        counts[State.IDLE] = idle
+        counts[State.SETTLING] = settling
+        counts[State.DRAINING] = self.draining
+        counts[State.BUSY] = self.opened - self.connecting - idle - settling - self.draining
+        return counts
 
     # -- the waiting line ------------------------------------------------------------------
 
@@ -108,9 +128,11 @@ class Slots(Generic[SlotT, WaiterT]):
 
         Waiters for whom a connection is being opened, or may be, do not count as queued.
         """
-        room = self.queue_size + self.counts[State.CONNECTING] + max(self.limit - self.opened, 0)
-        if len(self.waiting) >= room:
-            raise QueueFullError(len(self.waiting), self.queue_size)
+        waiting = len(self.waiting)
+        if waiting >= self.queue_size:
+            served = self.connecting + max(self.limit - self.opened, 0)
+            if waiting >= self.queue_size + served:
+                raise QueueFullError(waiting, self.queue_size)
         self.waiting[waiter] = None
 
     def requeue(self, waiter: WaiterT) -> None:
@@ -155,28 +177,26 @@ class Slots(Generic[SlotT, WaiterT]):
         None if there is none, or if somebody waits and the least busy address is to get a
         connection of its own first (then `wanted` names it).
         """
-        slot = self._choose_idle(now)
-        if slot is not None:
-            self.idle[slot.endpoint].pop()
-            self._move(slot, State.BUSY, now)
+        # With one address there is nothing to choose.
+        idle = self._only_idle if self._only_idle is not None else self._choose_idle(now)
+        if not idle:
+            return None
+        slot = idle.pop()
+        self._move(slot, _BUSY, now)
         return slot
 
-    def _choose_idle(self, now: float) -> SlotT | None:
-        if not self.counts[State.IDLE]:
-            return None
-        if len(self.endpoints) == 1:
-            return self.idle[self.endpoints[0]][-1]
+    def _choose_idle(self, now: float) -> list[SlotT] | None:
         wanted = self.wanted(now)
         if wanted is not None and not self.idle[wanted]:
             return None
-        with_idle = (endpoint for endpoint in self.endpoints if self.idle[endpoint])
-        return self.idle[min(with_idle, key=self._business)][-1]
+        with_idle = [endpoint for endpoint in self.endpoints if self.idle[endpoint]]
+        return self.idle[min(with_idle, key=self._business)] if with_idle else None
 
     def wanted(self, now: float) -> Endpoint | None:
         """The address where another connection should be opened now, None if nowhere."""
         if self.opened >= self.limit:
             return None
-        expected = self.counts[State.CONNECTING] + self.returning
+        expected = self.connecting + self.returning
         if self.settling:
             expected += sum(now - slot.since < SETTLE_GRACE for slot in self.settling)
         if len(self.waiting) <= expected:
@@ -197,7 +217,7 @@ class Slots(Generic[SlotT, WaiterT]):
         to be tried at this moment, and either waiting is useless (forbidden) or one address has
         been away for `retry_for` without an end.
         """
-        if self.opened - self.counts[State.DRAINING]:
+        if self.opened - self.draining:
             return None
         error: ConnectError | None = None
         for endpoint in self.endpoints:
@@ -216,19 +236,20 @@ class Slots(Generic[SlotT, WaiterT]):
     def begin_connect(self, endpoint: Endpoint) -> None:
         """A connection is being opened there: it counts from now on."""
         self.opened += 1
-        self.counts[State.CONNECTING] += 1
+        self.connecting += 1
         endpoint.opened += 1
         endpoint.connecting += 1
 
     def connected(self, slot: SlotT, now: float) -> None:
         """It is open, and idle until somebody takes it."""
+        self.connecting -= 1
         slot.endpoint.connecting -= 1
         self.park(slot, now)
 
     def cancel_connect(self, endpoint: Endpoint) -> None:
         """The attempt is over without a connection."""
         self.opened -= 1
-        self.counts[State.CONNECTING] -= 1
+        self.connecting -= 1
         endpoint.opened -= 1
         endpoint.connecting -= 1
 
@@ -244,12 +265,13 @@ class Slots(Generic[SlotT, WaiterT]):
 
     def park(self, slot: SlotT, now: float) -> None:
         """It is idle from now on."""
-        self._move(slot, State.IDLE, now)
+        self._move(slot, _IDLE, now)
         self.idle[slot.endpoint].append(slot)
 
     def drain(self, slot: SlotT, now: float) -> None:
         """Nobody wants its answer, but it counts until its end is seen."""
         self._move(slot, State.DRAINING, now)
+        self.draining += 1
 
     def close(self, slot: SlotT, now: float) -> None:
         """It is gone, whatever it was doing."""
@@ -259,13 +281,13 @@ class Slots(Generic[SlotT, WaiterT]):
             self.idle[slot.endpoint].remove(slot)
         elif before is State.SETTLING:
             self.settling.remove(slot)
+        elif before is State.DRAINING:
+            self.draining -= 1
         self.opened -= 1
         slot.endpoint.opened -= 1
 
     def surplus(self, now: float) -> list[SlotT]:
         """The idle connections to close: unused for too long, or more than the limit allows."""
-        if not self.counts[State.IDLE]:
-            return []
         over = self.opened - self.limit
         found: list[SlotT] = []
         for idle in self.idle.values():
@@ -278,8 +300,5 @@ class Slots(Generic[SlotT, WaiterT]):
         before = slot.state
         if (before, state) not in _NEXT:
             raise RuntimeError(f"a connection cannot go from {before.name} to {state.name}")
-        counts = self.counts
-        counts[before] -= 1
-        counts[state] += 1
         slot.state = state
         slot.since = now

@@ -461,7 +461,7 @@ class Silent:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def answered(self, connection, exchange, response, *, reusable) -> None:
+    def answered(self, connection, exchange, response) -> None:
         self.heard.append("answered")
 
     def broken(self, connection, error, retry) -> None:
