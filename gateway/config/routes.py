@@ -10,6 +10,7 @@ from .auth import Auth
 from .client import Client
 from .fields import Count, OneOrMany, PositiveDuration, Scalar, Section, Switch, Text, word
 from .scripts import check_script
+from .statements import check_statement
 from .templates import check_channel, check_path, check_pattern, check_select, default_name
 from .units import shown
 
@@ -88,8 +89,9 @@ class Query(Section):
     """A query that answers a message instead of PHP; its rows go back as JSON."""
 
     dsn: Text = Field(description="The name of one of the `databases`.")
-    query: Text = Field(
-        description="One statement; `:field` is a field of the JSON frame, bound as a parameter."
+    query: Annotated[Text, AfterValidator(check_statement)] = Field(
+        description="One statement; `:field` is a field of the JSON frame, bound as a parameter. "
+        "A field that is null is NULL, one that is missing an error frame 400."
     )
 
 

@@ -68,4 +68,4 @@ async def _steps(
     unsent = await worker.services.farewell.drained(max(deadline - loop.time() - 0.5, 0.0))
     if unsent:
         log.warning("disconnect events not sent", count=unsent)
-    await worker.runtime.upstreams.close(max(deadline - loop.time() - 0.2, 0.0))
+    await worker.runtime.close(max(deadline - loop.time() - 0.2, 0.0))

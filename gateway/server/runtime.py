@@ -3,17 +3,23 @@
 A reload builds a new one beside the old; the old one's pools finish what they have begun.
 """
 
+import asyncio
+
+from gateway.backend.queries import QueryTarget
 from gateway.backend.target import Target
 from gateway.backend.upstreams import Upstreams
 from gateway.channels.broker import ChannelRules
 from gateway.channels.policy import Authorization, ChannelPolicy, Policies
 from gateway.config.channels import Channel
 from gateway.config.model import Config
+from gateway.config.routes import Rule
+from gateway.config.statements import parse_statement
 from gateway.metrics import Metrics
 from gateway.routing.router import Destination, Router
 from gateway.sessions.admission import Gate
 from gateway.sessions.route import Hooks, Route
 
+from .databases import open_databases
 from .gates import RouteGate
 
 
@@ -25,6 +31,7 @@ class Runtime:
         self.upstreams: Upstreams = Upstreams(
             config.upstreams, metrics, None if before is None else before.upstreams
         )
+        self.databases = open_databases(config)
         self.router = Router.of(config)
         self.policies = Policies(map(_policy, config.channels))
         self._metrics = metrics
@@ -62,6 +69,16 @@ class Runtime:
             self._authorizers[authorization] = target
         return target
 
+    async def close(self, within: float, *, successor: "Runtime | None" = None) -> None:
+        """Let what is running end, at most `within` seconds, then close every connection.
+
+        Pools that the successor has taken over are left alone.
+        """
+        pools = None if successor is None else successor.upstreams
+        await asyncio.gather(
+            self.upstreams.close(within, successors=pools), self.databases.close(within)
+        )
+
     def expire(self, now: float) -> None:
         """Fail what has waited too long in a line of `serialize_by`."""
         for upstream in self.upstreams:
@@ -74,13 +91,21 @@ class Runtime:
         if settings.script:
             main = self._target_of(destination, settings.script, None)
             hooks = dict.fromkeys(settings.events, main)
-        rules: dict[str, Target] = {}
+        rules: dict[str, Target | QueryTarget] = {}
         if settings.messages is not None:
             rules = {
-                name: self._target_of(destination, rule.script or settings.script, name)
+                name: self._rule(destination, rule, name)
                 for name, rule in settings.messages.rules.items()
             }
         return Route(destination, Hooks(**hooks, rules=rules), self._metrics)
+
+    def _rule(self, destination: Destination, rule: Rule, name: str) -> Target | QueryTarget:
+        query = rule.postgres
+        if query is None:
+            return self._target_of(destination, rule.script, name)
+        statement = parse_statement(query.query)
+        route = destination.route.name
+        return QueryTarget(self.databases, query.dsn, statement, route=route, rule=name)
 
     def _target_of(self, destination: Destination, script: str, rule: str | None) -> Target:
         settings = destination.route

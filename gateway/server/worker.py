@@ -156,7 +156,7 @@ class Worker:
             self.metrics.forget_pool(upstream.name)
         self._watch_numbers()
         self._background.spawn(
-            before.upstreams.close(config.shutdown.timeout), name="closing replaced pools"
+            before.close(config.shutdown.timeout, successor=runtime), name="closing replaced pools"
         )
 
     def _rebind(self, session: Session) -> None:
@@ -188,7 +188,8 @@ class Worker:
         for feed in self._feeds:
             await feed.stop()
         await self.services.tasks.close()
-        await self.runtime.upstreams.close(0.0)
+        self._leases.stop()
+        await self.runtime.close(0.0)
         for runner in self._runners:
             await runner.cleanup()
         self.entrance.close()

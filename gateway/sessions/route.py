@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.backend.queries import QueryTarget
 from gateway.backend.target import Target
 from gateway.codes import BAD_REQUEST, Failure
 from gateway.config.client import Client as Limits
@@ -61,7 +62,7 @@ class Hooks:
     disconnect: Target | None = None
     subscribe: Target | None = None
     publish: Target | None = None
-    rules: Mapping[str, Target] = field(default_factory=dict)
+    rules: Mapping[str, Target | QueryTarget] = field(default_factory=dict)
 
 
 class Question(Protocol):
@@ -100,7 +101,7 @@ class Route:
         self.serial_cookie = settings.serialize_by.name if settings.serialize_by else ""
         self.kinds = frozenset(TransportKind(kind) for kind in settings.transports)
 
-    def select(self, payload: bytes, *, text: bool) -> Target | Failure | None:
+    def select(self, payload: bytes, *, text: bool) -> Target | QueryTarget | Failure | None:
         """The target of a message; a failure where no rule takes it, None without PHP."""
         rules = self.destination.rules
         if rules is None:

@@ -14,6 +14,7 @@ import structlog
 from fastcgi import FastCGIError, Response
 from gateway.backend.environ import message_block
 from gateway.backend.invocation import Invocation
+from gateway.backend.queries import Inquiry, QueryTarget
 from gateway.backend.reply import Head, effects_of, head_of
 from gateway.codes import NOT_FOUND, CloseCode, Failure, failure_of, failure_of_status
 from gateway.errors import GatewayError
@@ -44,8 +45,15 @@ class _Refused:
     message_id: int
 
 
+Question = Invocation | Inquiry | _Refused
+Answer = Response | FastCGIError | GatewayError
+
+
 class Turns(Outbox):
-    """The part of a session that talks to PHP. Fulfils `backend.invocation.Asker`."""
+    """The part of a session that talks to PHP.
+
+    Fulfils `backend.invocation.Asker` and `backend.queries.QueryAsker`.
+    """
 
     __slots__ = ("_concluding", "_inbox", "_inbox_bytes", "_order", "_paused", "_running")
 
@@ -54,7 +62,7 @@ class Turns(Outbox):
         self._running = 0
         self._concluding = False
         # Only where several may be in flight can answers overtake each other.
-        self._order: deque[Invocation | _Refused] | None = None
+        self._order: deque[Question] | None = None
         self._inbox: deque[tuple[bytes, bool, object]] | None = None
         self._inbox_bytes = 0
         self._paused = False
@@ -106,6 +114,11 @@ class Turns(Outbox):
         if isinstance(target, Failure):
             self._refuse(target, tag)
             return
+        if isinstance(target, QueryTarget):
+            inquiry = Inquiry(target, payload, self, message_id=self.message_id, tag=tag)
+            self._take_its_place(inquiry)
+            target.submit(inquiry)
+            return
         identity = self.identity
         template = target.text_template if text else target.binary_template
         block = message_block(template, self.message_id, len(payload))
@@ -117,10 +130,13 @@ class Turns(Outbox):
             message_id=self.message_id,
             tag=tag,
         )
+        self._take_its_place(invocation)
+        target.submit(invocation, identity.serial_key)
+
+    def _take_its_place(self, message: Question) -> None:
         self._running += 1
         if self._order is not None:
-            self._order.append(invocation)
-        target.submit(invocation, identity.serial_key)
+            self._order.append(message)
 
     def _refuse(self, failure: Failure, tag: object) -> None:
         if self._order is None or not self._running:
@@ -129,15 +145,17 @@ class Turns(Outbox):
             self._running += 1
             self._order.append(_Refused(failure, tag, self.message_id))
 
-    def on_answer(self, invocation: Invocation, response: Response) -> None:
+    def on_answer(self, invocation: Invocation | Inquiry, response: Response) -> None:
         """Conclude the message, or keep the answer until those before it are concluded."""
         self._answered(invocation, response)
 
-    def on_no_answer(self, invocation: Invocation, error: FastCGIError) -> None:
+    def on_no_answer(
+        self, invocation: Invocation | Inquiry, error: FastCGIError | GatewayError
+    ) -> None:
         """Conclude the message with an error, in its place."""
         self._answered(invocation, error)
 
-    def _answered(self, invocation: Invocation, answer: Response | FastCGIError) -> None:
+    def _answered(self, invocation: Invocation | Inquiry, answer: Answer) -> None:
         if self._order is None:
             if self._conclude(invocation, answer):
                 self._turn()
@@ -146,19 +164,17 @@ class Turns(Outbox):
             self._conclude_in_order(self._order)
             self._go_on()
 
-    def _conclude_in_order(self, order: deque[Invocation | _Refused]) -> None:
+    def _conclude_in_order(self, order: deque[Question]) -> None:
         while order and not self._concluding and (answer := order[0].answer) is not None:
             if self._conclude(order.popleft(), answer):
                 self._running -= 1
 
-    def _conclude(
-        self, message: Invocation | _Refused, answer: Response | FastCGIError | Failure
-    ) -> bool:
+    def _conclude(self, message: Question, answer: Answer | Failure) -> bool:
         """Do what the answer asks for; False when a task does the rest and then takes the turn."""
         try:
             if isinstance(answer, Failure):
                 self.fail(answer, message.tag, message.message_id)
-            elif isinstance(answer, FastCGIError):
+            elif isinstance(answer, FastCGIError | GatewayError):
                 self.route.failed(self, failure_of(answer), message, str(answer))
             else:
                 return self._obey(message, head_of(answer), answer.body)
@@ -168,7 +184,7 @@ class Turns(Outbox):
             self._broken(exc)
         return True
 
-    def _obey(self, message: Invocation | _Refused, head: Head, body: bytes) -> bool:
+    def _obey(self, message: Question, head: Head, body: bytes) -> bool:
         """Do what a reply asks for; False when a task goes on with it."""
         if head.cookies:
             self.identity.remember_cookies(head.cookies, self.services.clock.wall())
@@ -223,7 +239,7 @@ class Turns(Outbox):
         if not self.busy:
             self.on_idle()
 
-    def _broken_reply(self, message: Invocation | _Refused, error: GatewayError) -> None:
+    def _broken_reply(self, message: Question, error: GatewayError) -> None:
         if _broken_replies.allows():
             log.warning(
                 "reply cannot be carried out",
