@@ -10,6 +10,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 
 from . import units
+from .abilities import find_unable
 from .problems import Path, place
 from .templates import Variable, default_name, parse_channel, parse_path
 from .units import shown
@@ -41,6 +42,7 @@ def check(data: dict[str, Any], folder: FilePath) -> Found:
         authorize = channel.get("authorize")
         if isinstance(authorize, dict):
             yield from _refers(authorize, (*path, "authorize"), "upstream", upstreams)
+    yield from find_unable(data)
     for path, source in _items(data, "sources"):
         yield from _refers(source, path, "dsn", databases, "database")
 

@@ -33,18 +33,12 @@ def _names(*words: str) -> Callable[[object], bool]:
 Table = tuple[tuple[str, Callable[[object], bool], str], ...]
 
 UNSERVED: Final[Table] = (
-    ("workers", _any_but("1"), "more than one worker"),
     ("routes.*.auth.jwt", _given, "tokens"),
     ("routes.*.auth.required", _given, "tokens"),
     ("routes.*.cache", _given, "the cache"),
     ("routes.*.messages.rules.*.cache", _given, "the cache"),
     ("stores", _given, "the cache"),
     ("routes.*.stream", _given, "streaming lines"),
-    ("routes.*.messages.rules.*.postgres", _given, "queries in PostgreSQL"),
-    ("broker.type", _names("redis"), "Redis as the broker"),
-    ("broker.type", _names("nats"), "NATS as the broker"),
-    ("sources", _given, "sources"),
-    ("databases", _given, "databases"),
 )
 """Key (`*` for any name or index), when a value needs what is missing, and what that is."""
 

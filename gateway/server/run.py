@@ -10,7 +10,7 @@ import structlog
 import uvloop
 
 from gateway import logs
-from gateway.brokers.memory import MemoryBroker
+from gateway.brokers.make import make_broker
 from gateway.config.model import Config
 from gateway.errors import GatewayError
 
@@ -46,7 +46,7 @@ def run(
         public.extend(bind(address) for address in config.listen)
         internal.append(bind(config.internal.listen))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            worker = Worker(config, MemoryBroker(), extend=extend)
+            worker = Worker(config, make_broker(config.broker), extend=extend)
             runner.run(_serve(worker, public, internal, load=load, on_ready=on_ready))
     finally:
         for listener in (*public, *internal):

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -51,6 +52,12 @@ async def serving(url: str, timing: Timing = QUICK) -> AsyncIterator[ChannelServ
         yield service
     finally:
         await service.stop()
+
+
+def broker_of(service: ChannelService) -> RedisBroker:
+    broker = service._broker
+    assert isinstance(broker, RedisBroker)
+    return broker
 
 
 async def up(*services: ChannelService) -> None:
@@ -107,6 +114,10 @@ async def test_killed_and_back_everybody_hears_again_and_is_told_of_the_gap_once
             assert listener.told == ["gap"]
 
 
+def more_than(items: list[bytes], count: int) -> bool:
+    return len(items) > count
+
+
 async def test_killed_under_load_nothing_acknowledged_is_lost(durable) -> None:
     """With history, what was missed is read when the server is back, in order, without a gap."""
     channels = [f"kept.{n}" for n in range(5)]
@@ -132,7 +143,7 @@ async def test_killed_under_load_nothing_acknowledged_is_lost(durable) -> None:
         loads = [asyncio.create_task(load(channel)) for channel in channels]
         for _ in range(2):
             before = len(acknowledged[channels[0]])
-            await eventually(lambda before=before: len(acknowledged[channels[0]]) > before + 20)
+            await eventually(partial(more_than, acknowledged[channels[0]], before + 20))
             durable.kill()
             await asyncio.sleep(0.1)
             durable.start()
@@ -142,7 +153,7 @@ async def test_killed_under_load_nothing_acknowledged_is_lost(durable) -> None:
 
         for channel in channels:
             listener, sent = listeners[channel], acknowledged[channel]
-            await eventually(lambda sent=sent, listener=listener: sent[-1] in listener.heard)
+            await eventually(partial(listener.heard.__contains__, sent[-1]))
             missing = [data for data in sent if data not in listener.heard]
             numbers = [int(data) for data in listener.heard]
             assert missing == []
@@ -188,7 +199,7 @@ async def test_paused_it_fails_fast_and_recovers(server) -> None:
             with pytest.raises(BrokerUnavailableError):
                 await publish(service, "room", b"lost, too")
             # The listening connection is found out by its own ping.
-            await eventually(lambda: not service._broker._subscriptions.ready)
+            await eventually(lambda: not broker_of(service)._subscriptions.ready)
         finally:
             server.resume()
         await up(service)
@@ -349,9 +360,7 @@ async def test_a_message_of_100_mb_costs_a_reconnection_at_most(server) -> None:
             await publish(service, "room", b"good")
             return b"good" in listener.heard
 
-        async with asyncio.timeout(10):
-            while not await heard():
-                await asyncio.sleep(0.05)
+        await _until(heard, wanted=True)
         assert set(listener.heard) == {b"good"}
 
 
@@ -407,7 +416,7 @@ async def test_a_worker_that_was_thought_dead_comes_back(server) -> None:
     async with serving(server.url) as sleeper, serving(server.url) as other:
         await up(sleeper, other)
         staying, sleeping = await joined(other, "present.a"), await joined(sleeper, "present.a")
-        upkeep = sleeper._broker._upkeep
+        upkeep = broker_of(sleeper)._upkeep
         interval, upkeep._interval = upkeep._interval, 1.5
 
         await eventually(lambda: f"leave {sleeping.id}" in staying.told)
@@ -416,9 +425,7 @@ async def test_a_worker_that_was_thought_dead_comes_back(server) -> None:
         async def back() -> bool:
             return len(await other.presence("present.a")) == 2
 
-        async with asyncio.timeout(10):
-            while not await back():
-                await asyncio.sleep(0.02)
+        await _until(back, wanted=True)
 
 
 async def _die(broker: RedisBroker) -> None:
@@ -498,5 +505,5 @@ async def test_history_follows_a_reload(server) -> None:
 
 async def _until(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
     async with asyncio.timeout(10):
-        while await ask() != wanted:
+        while await ask() != wanted:  # noqa: ASYNC110 - the answer is in a server
             await asyncio.sleep(0.02)

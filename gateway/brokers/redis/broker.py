@@ -13,6 +13,9 @@ from typing import Final
 
 import structlog
 
+from gateway.brokers import wire
+from gateway.brokers.local import Local
+from gateway.brokers.turns import Turns
 from gateway.channels.broker import (
     Abilities,
     ChannelRules,
@@ -31,14 +34,12 @@ from gateway.remote.redis_commands import Commands
 from gateway.remote.redis_subscriptions import Subscriptions
 from gateway.tasks import TaskSet
 
-from . import scripts, wire
+from . import scripts
 from .calls import Calls, position_of
 from .holdings import Holdings
 from .listing import Listing
-from .local import Local
 from .names import Names
 from .questions import Questions
-from .turns import Turns
 from .upkeep import Upkeep
 
 log = structlog.get_logger()

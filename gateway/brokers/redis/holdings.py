@@ -12,14 +12,15 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.brokers import wire
+from gateway.brokers.local import Local
 from gateway.channels.broker import ChannelRules, Member, Page, Receiver
 from gateway.channels.publication import NOWHERE, Position
 from gateway.logs import Throttle
 from gateway.remote.redis_subscriptions import Subscriptions
 
-from . import scripts, wire
+from . import scripts
 from .calls import Calls, position_of
-from .local import Local
 
 log = structlog.get_logger()
 

@@ -4,13 +4,13 @@ import asyncio
 from itertools import count
 from typing import Final
 
+from gateway.brokers import wire
 from gateway.channels.broker import Receiver
 from gateway.errors import BrokerUnavailableError, NodeGoneError
 from gateway.remote.patience import patience
 from gateway.remote.redis_commands import Commands
 from gateway.tasks import TaskSet
 
-from . import wire
 from .names import Names, is_node
 
 _AT_ONCE: Final = 1000

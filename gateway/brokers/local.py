@@ -1,4 +1,4 @@
-"""What this worker holds of each channel, to join it again when Redis has been away."""
+"""What this worker holds of each channel, to come back to it when the server was away."""
 
 from collections.abc import Sequence
 from typing import Final

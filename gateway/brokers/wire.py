@@ -1,6 +1,6 @@
-"""What travels through Redis: publications, coming and going, questions. Data, never code.
+"""What travels through Redis and NATS: publications, coming and going, questions. Data, never code.
 
-Anybody who can write to Redis can put bytes where messages are expected; what cannot be read is
+Anybody who can write there can put bytes where messages are expected; what cannot be read is
 `MalformedError`, and that is all that comes of it.
 
     P<offset> <epoch> <body>   a publication; the body is a MessagePack array (type, exclude, data)

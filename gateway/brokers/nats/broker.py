@@ -1,0 +1,335 @@
+"""The broker for many machines over NATS: subjects for publications, JetStream for histories.
+
+There is no shared book of members: counts are those of this worker, and presence, explicit
+channels, listing and idempotency keys are not to be had (`abilities`). Without JetStream there
+is no history either. What is received is data: it is decoded, never evaluated.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, NoReturn
+
+import structlog
+
+from gateway.brokers import wire
+from gateway.brokers.local import Local
+from gateway.brokers.turns import Turns
+from gateway.channels.broker import (
+    Abilities,
+    ChannelRules,
+    ChannelState,
+    Member,
+    Page,
+    Receipt,
+    Receiver,
+)
+from gateway.channels.publication import NOWHERE, Message, Position
+from gateway.errors import (
+    BrokerUnavailableError,
+    NodeGoneError,
+    UnsupportedByBrokerError,
+)
+from gateway.logs import Throttle
+from gateway.remote.backoff import Backoff
+from gateway.tasks import TaskSet
+
+from .client import NatsClient, NobodyError
+from .history import Histories
+from .names import Names, is_node
+
+log = structlog.get_logger()
+
+_ANSWERS_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds."""
+
+    call: float = 0.9
+    ask: float = 5.0
+    ping: float = 5.0
+
+
+class NatsBroker:
+    """Fulfils `gateway.channels.broker.Broker`; see the module's docstring."""
+
+    abilities: Abilities = Abilities(
+        history=True,
+        presence=False,
+        explicit=False,
+        listing=False,
+        idempotency=False,
+        exact_counts=False,
+    )
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "wsgate:",
+        node: str | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        timing = timing or Timing()
+        self.node = node or secrets.token_urlsafe(6)
+        self.malformed = 0
+        """Messages that were dropped because they are not what a gateway sends."""
+        self._names = Names(prefix)
+        self._ask_within = timing.ask
+        self._client = NatsClient(
+            url,
+            on_up=self._on_up,
+            on_down=self._on_down,
+            on_slow=self._on_slow,
+            deadline=timing.call,
+            ping_interval=timing.ping,
+        )
+        self._histories = Histories(self._client, self._names)
+        self._locals: dict[str, Local] = {}
+        self._subscriptions: dict[str, tuple[str, Any]] = {}
+        self._channels: dict[str, str] = {}
+        self._turns = Turns()
+        self._tasks = TaskSet()
+        self._answering = TaskSet()
+        self._disturbed = asyncio.Event()
+        self._settled = self._serving = False
+        self._throttle = Throttle()
+        self._receiver: Receiver | None = None
+
+    # Life
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server answers, and what was missed has been read."""
+        return self._client.ready and self._settled
+
+    async def start(self, receiver: Receiver) -> None:
+        """Connect in the background."""
+        self._receiver = receiver
+        self._tasks.spawn(self._keep_settled(), name="nats broker")
+        self._client.start()
+
+    async def stop(self) -> None:
+        """Disconnect. Idempotent."""
+        self._receiver = None
+        self._settled = False
+        await self._tasks.close()
+        await self._answering.close()
+        await self._client.stop()
+        self._locals.clear()
+        self._subscriptions.clear()
+
+    # Channels
+
+    async def open(self, channel: str, rules: ChannelRules) -> bool:  # noqa: ARG002 - the protocol's
+        """Explicit channels are not to be had."""
+        self._refuse("channels cannot be opened")
+
+    async def close(self, channel: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Explicit channels are not to be had."""
+        self._refuse("channels cannot be closed")
+
+    async def publish(self, channel: str, message: Message, rules: ChannelRules) -> Receipt:
+        """Send, with history through its stream; when it returns, the server has it."""
+        if message.key:
+            self._refuse("idempotency keys are not kept")
+        body = wire.body_of(message)
+        if not rules.keeps_history:
+            async with self._turns.of(channel):
+                await self._client.publish(self._names.plain(channel), b"P0  " + body)
+            return Receipt(self._count(channel), NOWHERE)
+        self._need_history()
+        position = await self._histories.append(channel, rules, body)
+        return Receipt(self._count(channel), position)
+
+    async def join(self, channel: str, member: Member, rules: ChannelRules) -> Position:
+        """Listen, then look where the channel stands; from its return on, nothing is missed."""
+        if rules.explicit or rules.presence or rules.max_subscribers is not None:
+            self._refuse("explicit channels, presence and max_subscribers are not to be had")
+        if rules.keeps_history:
+            self._need_history()
+        local = self._locals.get(channel)
+        if local is None:
+            local = self._locals[channel] = Local(rules)
+        local.joining += 1
+        try:
+            async with self._turns.of(channel):
+                local.rules = rules
+                await self._listen(channel, rules)
+                position = NOWHERE
+                if rules.keeps_history:
+                    position = await self._histories.position(channel, rules)
+                if not local.seen.epoch:
+                    local.seen = position
+                local.members[member.id] = member
+                return position
+        finally:
+            local.joining -= 1
+            await self._release(channel, local)
+
+    async def leave(self, channel: str, member: Member) -> None:
+        """Take a subscriber away."""
+        async with self._turns.of(channel):
+            local = self._locals.get(channel)
+            if local is not None:
+                local.members.pop(member.id, None)
+                await self._release(channel, local)
+
+    async def history(
+        self, channel: str, rules: ChannelRules, *, since: Position | None, limit: int | None
+    ) -> Page:
+        """With `since`: what followed it, whole or not at all. Without: the newest `limit`."""
+        self._need_history()
+        return await self._histories.read(channel, rules, since=since, limit=limit)
+
+    async def presence(self, channel: str) -> tuple[Member, ...]:  # noqa: ARG002 - the protocol's
+        """Presence is not to be had."""
+        self._refuse("there is no presence")
+
+    async def state(self, channel: str) -> ChannelState | None:  # noqa: ARG002 - the protocol's
+        """Listing is not to be had."""
+        self._refuse("the state of a channel is not known")
+
+    async def ask(self, node: str, question: bytes) -> bytes:
+        """Put a question to the worker of that name; NodeGoneError when there is none."""
+        if node == self.node and self._receiver is not None:
+            return await self._receiver.on_question(question)
+        if not is_node(node):
+            raise NodeGoneError(f"no worker is called {node!a}")
+        try:
+            return await self._client.request(self._names.node(node), question, self._ask_within)
+        except NobodyError as exc:
+            raise NodeGoneError(f"no worker is called {node}") from exc
+
+    async def list(
+        self,
+        match: str,  # noqa: ARG002 - the protocol's
+        *,
+        limit: int,  # noqa: ARG002 - the protocol's
+        after: str,  # noqa: ARG002 - the protocol's
+    ) -> tuple[tuple[ChannelState, ...], str | None]:
+        """Listing is not to be had."""
+        self._refuse("channels cannot be listed")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise UnsupportedByBrokerError(f"with NATS {what}")
+
+    def _need_history(self) -> None:
+        if not self.abilities.history:
+            self._refuse("there is no history without JetStream, which this server has not on")
+
+    def _count(self, channel: str) -> int:
+        local = self._locals.get(channel)
+        return len(local.members) if local is not None else 0
+
+    # Listening
+
+    async def _listen(self, channel: str, rules: ChannelRules) -> None:
+        subject = (
+            self._names.stored(channel, rules)
+            if rules.keeps_history
+            else self._names.plain(channel)
+        )
+        known = self._subscriptions.get(channel)
+        if known is not None and known[0] == subject:
+            return
+        subscription = await self._client.subscribe(
+            subject, lambda payload: self._hear(channel, payload)
+        )
+        self._subscriptions[channel] = (subject, subscription)
+        self._channels[subject] = channel
+        if known is not None:
+            self._channels.pop(known[0], None)
+            await self._client.unsubscribe(known[1])
+
+    async def _release(self, channel: str, local: Local) -> None:
+        if not local.deserted or self._locals.get(channel) is not local:
+            return
+        del self._locals[channel]
+        known = self._subscriptions.pop(channel, None)
+        if known is not None:
+            self._channels.pop(known[0], None)
+            await self._client.unsubscribe(known[1])
+
+    def _hear(self, channel: str, payload: bytes) -> None:
+        local, receiver = self._locals.get(channel), self._receiver
+        if local is None or receiver is None or payload.startswith(b"M"):
+            return
+        try:
+            if not payload.startswith(b"P"):
+                raise wire.MalformedError("of no known kind")  # noqa: TRY301 - one place drops
+            publication = wire.read_publication(channel, payload)
+        except wire.MalformedError as exc:
+            self.malformed += 1
+            if self._throttle.allows():
+                log.warning("message dropped", reason=str(exc), **self._throttle.taken())
+            return
+        local.pass_on(publication, receiver)
+
+    def _on_question(self, question: bytes, respond: Callable[[bytes], Awaitable[None]]) -> None:
+        if self._receiver is not None and len(self._answering) < _ANSWERS_AT_ONCE:
+            self._answering.spawn(self._answer(question, respond), name="answer a worker")
+
+    async def _answer(self, question: bytes, respond: Callable[[bytes], Awaitable[None]]) -> None:
+        if self._receiver is not None:
+            await respond(await self._receiver.on_question(question))
+
+    # Losing and coming back
+
+    def _on_down(self) -> None:
+        self._settled = False
+        self._histories.forget()
+        for local in self._locals.values():
+            local.lose()
+
+    def _on_up(self) -> None:
+        for channel, local in tuple(self._locals.items()):
+            if local.lost and not local.seen.epoch and self._receiver is not None:
+                local.give_up(channel, self._receiver, NOWHERE)
+        self._disturbed.set()
+
+    def _on_slow(self, subject: str) -> None:
+        """Messages of one subject were dropped because this worker does not keep up."""
+        channel = self._channels.get(subject)
+        local = self._locals.get(channel) if channel is not None else None
+        if local is None or channel is None or self._receiver is None or local.lost:
+            return
+        local.lose()
+        if local.seen.epoch:
+            self._disturbed.set()
+        else:
+            local.give_up(channel, self._receiver, NOWHERE)
+
+    async def _keep_settled(self) -> None:
+        backoff = Backoff(0.05, 1.0)
+        while True:
+            await self._disturbed.wait()
+            self._disturbed.clear()
+            try:
+                await self._settle()
+            except BrokerUnavailableError as exc:
+                log.debug("could not be restored", reason=str(exc))
+                await asyncio.sleep(backoff.pause())
+                self._disturbed.set()
+            else:
+                backoff.reset()
+                self._settled = True
+
+    async def _settle(self) -> None:
+        if not self._serving:
+            await self._client.serve(self._names.node(self.node), self._on_question)
+            self._serving = True
+        able = await self._client.has_streams()
+        if able != self.abilities.history:
+            self.abilities = replace(self.abilities, history=able)
+            if not able:
+                log.warning("NATS has no JetStream: no channel has a history")
+        for channel, local in tuple(self._locals.items()):
+            if local.lost and self._receiver is not None:
+                page = await self._histories.read(
+                    channel, local.rules, since=local.seen, limit=None
+                )
+                local.recover(channel, page, self._receiver)

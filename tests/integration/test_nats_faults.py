@@ -1,0 +1,246 @@
+"""NATS as the broker when NATS fails. Real servers, ended by process id."""
+
+import asyncio
+import pickle
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.brokers.nats import NatsBroker, Timing
+from gateway.channels.broker import ChannelRules
+from gateway.channels.policy import ChannelPolicy, Policies
+from gateway.channels.publication import Message, Position
+from gateway.channels.service import ChannelService, Source
+from gateway.errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    UnsupportedByBrokerError,
+)
+from tests.contracts.broker import KEPT, PLAIN, Listener, Worker, eventually
+from tests.natsserver import NatsServer, find_nats
+
+pytestmark = pytest.mark.skipif(find_nats() is None, reason="no nats-server here")
+
+QUICK = Timing(ping=0.3)
+KEEPING = ChannelRules(history_size=5000, history_ttl=600.0)
+POLICIES = Policies([ChannelPolicy("kept.*", KEEPING)])
+
+
+@pytest.fixture
+def server() -> Iterator[NatsServer]:
+    with NatsServer() as server:
+        yield server
+
+
+@asynccontextmanager
+async def serving(url: str, timing: Timing = QUICK) -> AsyncIterator[ChannelService]:
+    service = ChannelService(NatsBroker(url, timing=timing), POLICIES)
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
+async def up(*services: ChannelService) -> None:
+    await eventually(lambda: all(service.ready for service in services))
+
+
+async def joined(service: ChannelService, channel: str) -> Listener:
+    listener = Listener(service.node)
+    await service.join(listener, channel)
+    return listener
+
+
+async def publish(service: ChannelService, channel: str, data: bytes) -> Position:
+    receipt = await service.publish(channel, Message(data), source=Source.API)
+    return receipt.position
+
+
+async def test_away_at_the_start_it_serves_is_not_ready_and_recovers(server) -> None:
+    server.kill()
+    async with serving(server.url) as service:
+        assert not service.ready
+        with pytest.raises(BrokerUnavailableError):
+            await publish(service, "room", b"lost")
+        with pytest.raises(BrokerUnavailableError):
+            await joined(service, "room")
+
+        server.start()
+        await up(service)
+
+        listener = await joined(service, "room")
+        await publish(service, "room", b"one")
+        await listener.hears(1)
+        assert listener.told == []
+
+
+async def test_killed_and_back_everybody_hears_again_and_is_told_of_the_gap_once(server) -> None:
+    async with serving(server.url) as service, serving(server.url) as other:
+        await up(service, other)
+        listeners = [await joined(service, f"room.{n}") for n in range(50)]
+
+        server.kill()
+        await eventually(lambda: not service.ready)
+        server.start()
+        await up(service, other)
+
+        for n in range(50):
+            await publish(other, f"room.{n}", b"after")
+        for listener in listeners:
+            await listener.hears(1)
+            assert listener.heard == [b"after"]
+            assert listener.told == ["gap"]
+
+
+async def test_killed_under_load_nothing_acknowledged_is_lost(server) -> None:
+    async with serving(server.url) as service, serving(server.url) as other:
+        await up(service, other)
+        listener = await joined(service, "kept.a")
+        acknowledged: list[bytes] = []
+        stop = asyncio.Event()
+
+        async def load() -> None:
+            n = 0
+            while not stop.is_set():
+                n += 1
+                data = b"%d" % n
+                try:
+                    await publish(other, "kept.a", data)
+                except BrokerUnavailableError:
+                    await asyncio.sleep(0.01)
+                    continue
+                acknowledged.append(data)
+                await asyncio.sleep(0.002)
+
+        loading = asyncio.create_task(load())
+        await eventually(lambda: len(acknowledged) > 20)
+        server.kill()
+        await eventually(lambda: not service.ready and not other.ready)
+        server.start()
+        await up(service, other)
+        before = len(acknowledged)
+        await eventually(lambda: len(acknowledged) > before + 20)
+        stop.set()
+        await loading
+
+        await eventually(lambda: acknowledged[-1] in listener.heard)
+        assert [data for data in acknowledged if data not in listener.heard] == []
+        numbers = [int(data) for data in listener.heard]
+        assert numbers == sorted(set(numbers))
+        assert listener.told == []
+
+
+async def test_paused_it_fails_fast_and_recovers(server) -> None:
+    async with serving(server.url) as service:
+        await up(service)
+        listener = await joined(service, "room")
+
+        server.pause()
+        try:
+            for _ in range(3):
+                with pytest.raises(BrokerUnavailableError):
+                    await publish(service, "room", b"lost")
+            await eventually(lambda: not service.ready)
+        finally:
+            server.resume()
+        await up(service)
+
+        await publish(service, "room", b"heard")
+        await eventually(lambda: b"heard" in listener.heard)
+        assert listener.told == ["gap"]
+
+
+async def test_a_worker_that_does_not_keep_up_tells_of_the_gap(server) -> None:
+    """The client library drops what its queue cannot hold, and says so."""
+    async with serving(server.url) as service, serving(server.url) as other:
+        await up(service, other)
+        plain, kept = await joined(service, "room"), await joined(service, "kept.a")
+        broker = service._broker
+        assert isinstance(broker, NatsBroker)
+        for _, subscription in broker._subscriptions.values():
+            subscription._pending_bytes_limit = 1
+        for name in ("room", "kept.a"):
+            await publish(other, name, b"dropped")
+        await eventually(lambda: plain.told == ["gap"])
+        for _, subscription in broker._subscriptions.values():
+            subscription._pending_bytes_limit = 10**6
+
+        await publish(other, "kept.a", b"after")
+
+        await kept.hears(2)
+        assert kept.heard == [b"dropped", b"after"]
+        assert kept.told == []
+
+
+async def test_hostile_messages_are_dropped_and_counted(server) -> None:
+    broker = NatsBroker(server.url)
+    worker = Worker(broker)
+    await broker.start(worker)
+    hostile = [
+        b"P",
+        b"P1 e not msgpack",
+        b"P1  \x93\xa0\xa0\xc4\x00",
+        b'{"price": 1}',
+        pickle.dumps(print),
+        secrets.token_bytes(10_000).replace(b"P", b"X").replace(b"M", b"X"),
+    ]
+    try:
+        await eventually(lambda: broker.ready)
+        await broker.join("room", worker.member(), PLAIN)
+        for payload in hostile:
+            server.publish(broker._names.plain("room"), payload)
+
+        await broker.publish("room", Message(b"good"), PLAIN)
+
+        await eventually(lambda: worker.heard("room") == [b"good"])
+        assert broker.malformed == len(hostile)
+    finally:
+        await broker.stop()
+
+
+async def test_what_somebody_else_puts_into_a_stream_recovers_nothing(server) -> None:
+    broker = NatsBroker(server.url)
+    worker = Worker(broker)
+    await broker.start(worker)
+    try:
+        await eventually(lambda: broker.ready)
+        end = (await broker.publish("room", Message(b"one"), KEPT)).position
+        subject = broker._names.kept("room", KEPT)
+        server.publish(subject, b"P2 " + end.epoch.encode() + b" " + pickle.dumps(print))
+
+        page = await broker.history("room", KEPT, since=end, limit=None)
+
+        assert not page.recovered
+        assert page.publications == ()
+    finally:
+        await broker.stop()
+
+
+async def test_what_nats_cannot_do_is_refused_by_name(server) -> None:
+    async with serving(server.url) as service:
+        await up(service)
+        for attempt in (
+            service.open("room"),
+            service.close("room"),
+            service.state("room"),
+            service.list("*"),
+            service.publish("room", Message(b"x", key="k"), source=Source.API),
+            service.publish("room", Message(bytes(1_100_000)), source=Source.API),
+        ):
+            with pytest.raises(UnsupportedByBrokerError, match="NATS"):
+                await attempt
+
+
+@pytest.mark.parametrize("prefix", ["", "*", "a b", "a.>", ".a", "a..b", "ä"])
+def test_a_prefix_that_cannot_begin_a_subject_is_refused(prefix) -> None:
+    with pytest.raises(ConfigurationError, match=r"broker\.prefix"):
+        NatsBroker("nats://127.0.0.1:1", prefix=prefix)
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1", "127.0.0.1:4222", "nats://a,b"])
+def test_an_address_of_something_else_is_refused(url) -> None:
+    with pytest.raises(ConfigurationError, match=r"broker\.url"):
+        NatsBroker(url)
