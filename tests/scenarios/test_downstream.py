@@ -2,82 +2,13 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from gateway.brokers.memory import MemoryBroker
-from gateway.channels.publication import Message
-from gateway.channels.service import Source
-from gateway.clock import ManualClock
-from gateway.config.loading import parse
-from gateway.server.worker import Worker
-
-KINDS = ["websocket", "sse", "longpoll"]
-ROUTES: list[dict[str, Any]] = [
-    {"path": "/kept/{name}", "subscribe": ["kept.{name}"], "transports": KINDS},
-    {"path": "/both", "subscribe": ["kept.a", "kept.b"], "transports": KINDS},
-    {"path": "/plain", "subscribe": ["plain"], "transports": KINDS},
-    {"path": "/explicit", "subscribe": ["explicit"], "transports": KINDS},
-    {"path": "/one", "subscribe": ["one"], "transports": KINDS},
-    {"path": "/websocket"},
-    {"path": "/stream", "transports": ["sse"]},
-]
-CHANNELS = [
-    {"match": "kept.*", "history": {"size": 4, "ttl": "1h"}},
-    {"match": "explicit", "create": "explicit"},
-    {"match": "one", "max_subscribers": 1},
-]
-
-
-class Gateway:
-    """A worker on free loopback ports."""
-
-    def __init__(self, worker: Worker, port: int, clock: ManualClock) -> None:
-        self.worker = worker
-        self.port = port
-        self.clock = clock
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def say(self, channel: str, *texts: str | bytes) -> None:
-        for text in texts:
-            data, kind = (text, "image/png") if isinstance(text, bytes) else (text.encode(), "")
-            message = Message(data, kind or "text/plain; charset=utf-8")
-            await self.worker.channels.publish(channel, message, source=Source.API)
-
-    async def inside(self, count: int) -> None:
-        async with asyncio.timeout(20):
-            while len(self.worker.services.directory) != count:  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.002)
-
-
-@asynccontextmanager
-async def gateway(**client: Any) -> AsyncIterator[Gateway]:
-    document = {
-        "internal": {"listen": "127.0.0.1:1"},
-        "client": client,
-        "routes": [{"events": [], **route} for route in ROUTES],
-        "channels": CHANNELS,
-        "shutdown": {"timeout": "2s", "spread": "0s"},
-    }
-    clock = ManualClock()
-    config = parse(json.dumps(document), name="test.yaml", folder=Path())
-    worker = Worker(config, MemoryBroker(), clock=clock)
-    public = socket.create_server(("127.0.0.1", 0))
-    internal = socket.create_server(("127.0.0.1", 0))
-    await worker.start([public], [internal])
-    try:
-        yield Gateway(worker, public.getsockname()[1], clock)
-    finally:
-        await worker.stop()
+from tests.downstream import Gateway, Stream, gateway
 
 
 @pytest.fixture
@@ -90,61 +21,6 @@ async def served() -> AsyncIterator[Gateway]:
 async def http(served: Gateway) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(served.url) as session:
         yield session
-
-
-class Stream:
-    """What an EventSource does, without a browser."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self.last_id = ""
-        self.head = b""
-
-    @classmethod
-    async def open(cls, port: int, path: str, last_id: str = "") -> "Stream":
-        stream = cls(*await asyncio.open_connection("127.0.0.1", port))
-        resume = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
-        head = f"GET {path} HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n{resume}\r\n"
-        stream._writer.write(head.encode())
-        async with asyncio.timeout(10):
-            stream.head = await stream._reader.readuntil(b"\r\n\r\n")
-        return stream
-
-    async def blocks(self) -> AsyncIterator[dict[str, str]]:
-        while True:
-            async with asyncio.timeout(10):
-                block = (await self._reader.readuntil(b"\n\n")).decode()
-            fields: dict[str, str] = {}
-            for line in block.rstrip("\n").splitlines():
-                name, _, value = line.partition(": ")
-                if name == "data":
-                    value = "\n".join(filter(None, [fields.get("data"), value]))
-                fields[name] = value
-            self.last_id = fields.get("id", self.last_id)
-            yield fields
-
-    async def event(self) -> dict[str, str]:
-        async for fields in self.blocks():
-            if "data" in fields:
-                return fields
-        raise AssertionError
-
-    async def data(self, count: int) -> list[str]:
-        return [(await self.event())["data"] for _ in range(count)]
-
-    async def placed(self) -> "Stream":
-        """Read up to the first id, which says where the stream begins."""
-        async for fields in self.blocks():
-            if "id" in fields:
-                break
-        return self
-
-    async def rest(self) -> bytes:
-        async with asyncio.timeout(10):
-            return await self._reader.read()
-
-    def close(self) -> None:
-        self._writer.close()
 
 
 async def test_an_event_stream_hears_its_channels_and_goes_on_where_it_was(served) -> None:
@@ -335,58 +211,3 @@ async def test_streams_and_polls_end_when_the_gateway_stops() -> None:
             assert (await waiting)[0] == 304
         assert await stream.rest() == b""
         stream.close()
-
-
-SEND_BUFFER = 16 * 1024
-
-
-def held(served: Gateway) -> int:
-    """Bytes that the gateway keeps for clients that do not read."""
-    return sum(session.client.buffered() for session in served.worker.services.directory)
-
-
-@pytest.mark.parametrize("kind", ["sse", "websocket"])
-async def test_a_thousand_slow_consumers_stay_within_their_buffers(kind: str) -> None:
-    """Each is closed at its limit; one that reads hears everything."""
-    count = 1000
-    accept = "Accept: text/event-stream\r\n"
-    upgrade = (
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    )
-    more = accept if kind == "sse" else upgrade
-    request = f"GET /kept/a HTTP/1.1\r\nHost: here\r\n{more}\r\n".encode()
-    loop = asyncio.get_running_loop()
-    async with gateway(send_buffer=f"{SEND_BUFFER}") as served:
-        sockets = []
-        for _ in range(count):
-            made = socket.socket()
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            made.setblocking(False)
-            await loop.sock_connect(made, ("127.0.0.1", served.port))
-            await loop.sock_sendall(made, request)
-            sockets.append(made)
-        await served.inside(count)
-        for session in served.worker.services.directory:
-            session.client._transport.get_extra_info("socket").setsockopt(  # type: ignore[attr-defined]
-                socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
-            )
-        reading = await (await Stream.open(served.port, "/kept/a")).placed()
-        await served.inside(count + 1)
-        text = "x" * 4096
-        slow = served.worker.metrics.slow_consumers_total.labelled()
-        most = 0
-        for _ in range(500):
-            await served.say("kept.a", text)
-            most = max(most, held(served))
-            assert (await reading.event())["data"] == text
-            if slow.value == count:
-                break
-        assert slow.value == count
-        assert 0 < most <= (count + 1) * (SEND_BUFFER + len(text) + 100)
-        await served.say("kept.a", "still here")
-        assert (await reading.event())["data"] == "still here"
-        for made in sockets:
-            made.close()
-        reading.close()
-        await served.inside(0)
