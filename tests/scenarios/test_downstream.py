@@ -158,6 +158,8 @@ async def test_a_poll_that_is_given_up_leaves_nothing_behind(served: Gateway) ->
     await served.inside(1)
     writer.close()
     await served.inside(0)
+    # It leaves its channels in a task of its own.
+    await asyncio.sleep(0)
     state = await served.worker.channels.state("plain")
     assert state is not None
     assert state.subscribers == 0
