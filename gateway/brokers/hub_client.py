@@ -7,6 +7,7 @@ What is asked while the hub is away fails at once. Whoever has state in the hub 
 import asyncio
 import os
 import random
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -99,12 +100,11 @@ class HubClient:
         self._lost.set()
 
     async def _keep(self, first: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
         pause = _FIRST_PAUSE
         while True:
             try:
                 async with asyncio.timeout(_CONNECTING):
-                    _, link = await loop.create_unix_connection(lambda: Link(self), self._place)
+                    link = await self._connect()
             except OSError as exc:
                 if not first.is_set():
                     log.warning("the hub is away", error=str(exc))
@@ -120,6 +120,19 @@ class HubClient:
             await self._lost.wait()
             log.warning("the hub's connection is lost")
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+    async def _connect(self) -> Link:
+        # The kernel connects at once or not at all, and uvloop knows no abstract names.
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            connection.connect(self._place)
+            loop = asyncio.get_running_loop()
+            _, link = await loop.create_unix_connection(lambda: Link(self), sock=connection)
+        except BaseException:
+            connection.close()
+            raise
+        return link
 
     def _begin(self, link: Link) -> None:
         if link.user not in {os.geteuid(), 0}:

@@ -7,7 +7,6 @@ import click
 
 from gateway.config.loading import load
 from gateway.errors import ConfigurationError
-from gateway.server.run import run
 
 
 @click.command(short_help="Run what the YAML says.")
@@ -22,7 +21,15 @@ from gateway.server.run import run
 def command(file: Path) -> None:
     """Run what FILE says. SIGTERM drains, SIGHUP reads the file anew."""
     try:
-        sys.exit(run(load(file), load=lambda: load(file)))
+        config = load(file)
+        if config.workers > 1:
+            # What a supervisor does not need it does not load either.
+            from gateway.server.many import run_many  # noqa: PLC0415
+
+            sys.exit(run_many(config, load=lambda: load(file)))
+        from gateway.server.run import run  # noqa: PLC0415
+
+        sys.exit(run(config, load=lambda: load(file)))
     except ConfigurationError as exc:
         click.echo(str(exc), err=True)
         sys.exit(1)

@@ -10,32 +10,80 @@ import os
 import socket
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.config.units import Listen
 from gateway.errors import ConfigurationError
 
 BACKLOG: Final = 4096
 
+# sd_listen_fds(3): the first descriptor that is handed over, whatever it is.
+_FIRST_HANDED_OVER: Final = 3
+_kept: Final[set[int]] = set()
+"""Sockets that were handed over: theirs is whoever opened them, and so is their file."""
 
-def bind(address: Listen) -> socket.socket:
-    """A listening socket, non-blocking; ConfigurationError names what is wrong and the cure."""
+
+def bind(address: Listen, *, shared: bool = False) -> socket.socket:
+    """A listening socket, non-blocking; ConfigurationError names what is wrong and the cure.
+
+    One that the service manager has handed over is taken before a new one is bound. `shared`
+    lets `bind_again` follow.
+    """
+    handed_over = _handed_over(address)
+    if handed_over is not None:
+        return handed_over
     try:
-        return _bind_unix(address.path) if address.is_unix else _bind_tcp(address)
+        if address.is_unix:
+            return _bind_unix(address.path)
+        if shared:
+            # Whoever shares a port does not notice that somebody else's server has it.
+            _bind_tcp(address).close()
+        return _bind_tcp(address, shared=shared)
     except OSError as exc:
         raise ConfigurationError(f"cannot listen on {address}: {_explain(exc, address)}") from exc
 
 
+def bind_again(listener: socket.socket) -> socket.socket:
+    """One more socket on the same address, with a queue of its own where that is possible.
+
+    It is for TCP sockets that were bound to be shared; of any other it is the same queue.
+    """
+    if listener.family == socket.AF_UNIX or not listener.getsockopt(
+        socket.SOL_SOCKET, socket.SO_REUSEPORT
+    ):
+        return listener.dup()
+    again = socket.socket(listener.family, listener.type, listener.proto)
+    try:
+        _listen(again, listener.getsockname(), shared=True)
+    except OSError:
+        again.close()
+        raise
+    return again
+
+
 def release(listener: socket.socket) -> None:
     """Close the socket and, for a unix socket, take its file away."""
-    path = listener.getsockname() if listener.family == socket.AF_UNIX else ""
+    path = path_of(listener)
+    _kept.discard(listener.fileno())
     listener.close()
+    remove(path)
+
+
+def path_of(listener: socket.socket) -> str:
+    """The file that goes when the socket does; empty for TCP, and for one handed over."""
+    if listener.family != socket.AF_UNIX or listener.fileno() in _kept:
+        return ""
+    return str(listener.getsockname())
+
+
+def remove(path: str) -> None:
+    """Take the file of a unix socket away."""
     if path:
         with contextlib.suppress(OSError):
             Path(path).unlink()
 
 
-def _bind_tcp(address: Listen) -> socket.socket:
+def _bind_tcp(address: Listen, *, shared: bool = False) -> socket.socket:
     found = socket.getaddrinfo(
         address.host or None,
         address.port,
@@ -45,16 +93,55 @@ def _bind_tcp(address: Listen) -> socket.socket:
     family, kind, protocol, _, place = found[0]
     listener = socket.socket(family, kind, protocol)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(place)
-        listener.listen(BACKLOG)
+        _listen(listener, place, shared=shared)
     except OSError:
         listener.close()
         raise
-    listener.setblocking(False)
     return listener
+
+
+def _listen(listener: socket.socket, place: Any, *, shared: bool) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if listener.family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.bind(place)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+
+
+def _handed_over(address: Listen) -> socket.socket | None:
+    """The listening socket of that address that systemd has opened for us, if it has."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    with contextlib.suppress(ValueError):
+        count = int(os.environ.get("LISTEN_FDS", "0"))
+        for number in range(_FIRST_HANDED_OVER, _FIRST_HANDED_OVER + count):
+            if number in _kept:
+                continue
+            with contextlib.suppress(OSError):
+                listener = socket.socket(fileno=number)
+                if _is_at(listener, address):
+                    _kept.add(number)
+                    os.set_inheritable(number, False)
+                    listener.setblocking(False)
+                    return listener
+                listener.detach()
+    return None
+
+
+def _is_at(listener: socket.socket, address: Listen) -> bool:
+    place = listener.getsockname()
+    if listener.family == socket.AF_UNIX or address.is_unix:
+        return bool(place == address.path)
+    hosts = {
+        found[4][0]
+        for found in socket.getaddrinfo(
+            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    }
+    return place[1] == address.port and place[0] in hosts
 
 
 def _bind_unix(path: str) -> socket.socket:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from gateway.codes import NOT_FOUND, RATE_LIMITED, UNAVAILABLE, CloseCode, Failure
+from gateway.errors import BrokerError
 from gateway.logs import Throttle
 from gateway.metrics import Counter
 from gateway.sessions.admission import Arrival, RefusedError, begin, complete, refusal
@@ -16,6 +17,7 @@ from gateway.sessions.client import Client, Handshake, Listener, TransportKind
 from gateway.sessions.services import Services
 from gateway.transports.doorman import Admission, Refusal, Terms, Welcome
 
+from .company import Entries
 from .runtime import Runtime
 
 log = structlog.get_logger()
@@ -25,10 +27,16 @@ _CONGESTED = 64 * 1024
 
 
 class Reception:
-    """One per worker; `runtime` gives the configuration in force."""
+    """One per worker; `runtime` gives the configuration in force.
 
-    def __init__(self, services: Services, runtime: Callable[[], Runtime]) -> None:
+    `entries` counts who is inside the whole gateway, where there are other workers.
+    """
+
+    def __init__(
+        self, services: Services, runtime: Callable[[], Runtime], entries: Entries | None = None
+    ) -> None:
         self._services = services
+        self._entries = entries
         self._runtime = runtime
         self._inside = 0
         self._failures = Throttle()
@@ -56,6 +64,8 @@ class Reception:
         addresses[remote] -= 1
         if not addresses[remote]:
             del addresses[remote]
+        if self._entries is not None:
+            self._entries.left(remote)
 
     def offers(self, path: str) -> frozenset[TransportKind]:
         """How clients of the route at this path may be reached; empty when there is no route."""
@@ -63,7 +73,33 @@ class Reception:
         return frozenset() if found is None else found[0].kinds
 
     def admit(self, handshake: Handshake, admission: Admission) -> None:
-        """Let the client in, turn it away, or let it wait for PHP and the channels."""
+        """Let the client in, turn it away, or let it wait for PHP, channels and other workers."""
+        limits = self._runtime().config.client
+        limited = limits.max_connections is not None or limits.max_connections_per_ip is not None
+        if self._entries is not None and limited:
+            entering = self._enter_gateway(self._entries, handshake, admission)
+            self._services.tasks.spawn(entering, name="counting in")
+        else:
+            self._admit(handshake, admission)
+
+    async def _enter_gateway(
+        self, entries: Entries, handshake: Handshake, admission: Admission
+    ) -> None:
+        """Ask whether the whole gateway has room; what `enter` saw was this worker alone."""
+        try:
+            verdict = await entries.enter(handshake.remote, self._runtime().config.client)
+        except BrokerError:
+            self._count("", "failed")
+            admission.refuse(_refusal(refusal(UNAVAILABLE)))
+            return
+        if verdict:
+            self._count("", verdict)
+            failure = _FULL if verdict == "full" else RATE_LIMITED
+            admission.refuse(_refusal(refusal(failure)))
+        elif not admission.gone:
+            self._admit(handshake, admission)
+
+    def _admit(self, handshake: Handshake, admission: Admission) -> None:
         found = self._runtime().match(handshake.path)
         if found is None or handshake.kind not in found[0].kinds:
             self._count("", "not_found")

@@ -12,16 +12,15 @@ import uvloop
 from gateway import logs
 from gateway.brokers.make import make_broker
 from gateway.config.model import Config
-from gateway.errors import GatewayError
 
 from .listeners import bind, release
 from .notify import Notifier
 from .public import Extend
+from .reload import Load, beat, reload_on
 from .worker import VERSION, Worker
 
 log = structlog.get_logger()
 
-Load = Callable[[], Config]
 OnReady = Callable[[Worker], None]
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -85,9 +84,15 @@ async def _serve(
     if on_ready is not None:
         on_ready(worker)
     notifier.ready()
-    tasks = [asyncio.ensure_future(_reload_on_signal(worker, reloads, load, notifier))]
+
+    async def apply(config: Config) -> None:
+        await worker.reload(config)
+        logs.configure(config.log.level, config.log.format)
+
+    reloading = reload_on(reloads, load, lambda: worker.config, apply, notifier)
+    tasks = [asyncio.ensure_future(reloading)]
     if notifier.watchdog_interval is not None:
-        tasks.append(asyncio.ensure_future(_beat(notifier, notifier.watchdog_interval)))
+        tasks.append(asyncio.ensure_future(beat(notifier, notifier.watchdog_interval)))
     await stop.wait()
     notifier.stopping()
     for task in tasks:
@@ -95,42 +100,3 @@ async def _serve(
     await asyncio.gather(*tasks, return_exceptions=True)
     await worker.stop(hurry)
     log.info("stopped")
-
-
-async def _reload_on_signal(
-    worker: Worker, reloads: asyncio.Event, load: Load | None, notifier: Notifier
-) -> None:
-    while True:
-        await reloads.wait()
-        reloads.clear()
-        if load is None:
-            log.warning("nothing to reload", cure="start with: wsgate serve -c FILE")
-            continue
-        notifier.reloading()
-        try:
-            config = load()
-            for key in fixed_changes(worker.config, config):
-                log.warning("change needs a restart", key=key)
-            await worker.reload(config)
-            log.info("configuration reloaded", routes=list(worker.runtime.routes))
-        except GatewayError as exc:
-            log.error("reload refused, the old configuration stays", problems=str(exc))  # noqa: TRY400 - a mistake in the file has no traceback
-        except Exception:
-            # Whatever it is, the gateway goes on and can be told to reload again.
-            log.exception("reload failed, the old configuration stays")
-        notifier.ready()
-
-
-def fixed_changes(before: Config, after: Config) -> list[str]:
-    """The keys that have changed and cannot be changed without a restart."""
-    keys = ["listen", "tls", "trusted_proxies", "workers", "broker"]
-    changed = [key for key in keys if getattr(before, key) != getattr(after, key)]
-    if before.internal.listen != after.internal.listen:
-        changed.append("internal.listen")
-    return changed
-
-
-async def _beat(notifier: Notifier, interval: float) -> None:
-    while True:
-        notifier.alive()
-        await asyncio.sleep(interval)

@@ -9,7 +9,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final
 
@@ -26,7 +26,6 @@ from gateway.clock import Clock, SystemClock
 from gateway.codes import CloseCode
 from gateway.config.model import Config
 from gateway.config.units import Listen
-from gateway.errors import ConfigurationError
 from gateway.metrics import Metrics, Snapshot
 from gateway.sessions.connections import Connections
 from gateway.sessions.farewell import Farewell
@@ -38,11 +37,15 @@ from gateway.transports.commons import Timing
 from gateway.transports.front import Entrance
 from gateway.transports.proxies import TrustedProxies
 
+from .company import Company
 from .drain import drain
+from .leases import Leases
+from .listeners import BACKLOG
 from .public import Extend, create_public
 from .reception import Reception
 from .runtime import Runtime
 from .sources import RunningFeed, feeds
+from .tls import tls_context
 
 log = structlog.get_logger()
 
@@ -61,6 +64,7 @@ class Worker:
         *,
         clock: Clock | None = None,
         extend: Extend | None = None,
+        company: Company | None = None,
     ) -> None:
         self.config = config
         self.metrics = Metrics(VERSION)
@@ -69,6 +73,11 @@ class Worker:
         self._extend = extend
         self._started_at = time.time()
         self._broker = broker
+        self._company = company
+        self._leases = Leases() if company is None else company.leases
+        self._tls: ssl.SSLContext | None = None
+        self.channel_count: Callable[[], int] | None = None
+        """How many channels exist, where this process knows it."""
         self._background = TaskSet()
         self._feeds: list[RunningFeed] = []
         self._servers: list[asyncio.Server] = []
@@ -82,7 +91,7 @@ class Worker:
 
         Raises ConfigurationError when the certificate cannot be used; then nothing was started.
         """
-        tls = tls_context(self.config)
+        self._tls = tls_context(self.config)
         self.runtime = Runtime(self.config, self.metrics)
         self.channels = ChannelService(
             self._broker,
@@ -93,13 +102,16 @@ class Worker:
             self._clock,
             self.channels,
             self.metrics,
-            Farewell(_rate(self.config)),
+            Farewell(_rate(self.config), self._company),
             push_base=push_base(self.config.internal.listen),
             show_details=self.config.log.level == "debug",
         )
         self.connections = Connections(self.channels, self.services.directory)
         self.channels.answer = self.connections.answer
         self._watch_numbers()
+        if self._company is not None:
+            self._company.join(self)
+        self._leases.serve(self.runtime.upstreams)
         await self.channels.start()
         for feed in feeds(self.config, self.channels):
             self.channels.add_feed(feed)
@@ -107,16 +119,16 @@ class Worker:
             self._feeds.append(feed)
         self._background.spawn(self.services.farewell.run(), name="disconnect events")
         self._background.spawn(self._beat(), name="sweep")
-        await self._listen(public, internal, tls)
+        await self._listen(public, internal)
 
     async def _listen(
         self,
         public: Sequence[socket.socket],
         internal: Sequence[socket.socket],
-        tls: ssl.SSLContext | None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        reception = Reception(self.services, lambda: self.runtime)
+        entries = None if self._company is None else self._company.entries
+        reception = Reception(self.services, lambda: self.runtime, entries)
         public_app = create_public(reception, self._extend, lambda: self.entrance)
         plain = web.AppRunner(public_app, access_log=None)
         self.api = create_api(self._api_services())
@@ -132,29 +144,45 @@ class Worker:
             proxies=TrustedProxies(str(network) for network in self.config.trusted_proxies),
         )
         for listener in public:
-            server = await loop.create_server(self.entrance, sock=listener, ssl=tls)
+            server = await loop.create_server(
+                self.entrance, sock=listener, ssl=self._tls, backlog=BACKLOG
+            )
             self._servers.append(server)
         for listener in internal:
-            site = web.SockSite(api, listener)
+            site = web.SockSite(api, listener, backlog=BACKLOG)
             await site.start()
             self._sites.append(site)
 
     async def reload(self, config: Config) -> None:
-        """Serve by another configuration from now on; no connection is dropped for it."""
-        runtime = Runtime(config, self.metrics)
+        """Serve by another configuration from now on; no connection is dropped for it.
+
+        Raises ConfigurationError when the certificate cannot be used; then nothing has changed.
+        """
+        tls_context(config)
+        runtime = Runtime(config, self.metrics, self.runtime)
         before, self.runtime, self.config = self.runtime, runtime, config
+        if self._tls is not None and config.tls is not None:
+            # The context is that of the listeners: whoever comes next gets the new certificate.
+            self._tls.load_cert_chain(config.tls.certificate, config.tls.key)
+        self.entrance.proxies = TrustedProxies(map(str, config.trusted_proxies))
+        self.entrance.commons.heads.seconds = config.client.handshake_timeout
         self.channels.policies = runtime.policies
         self.services.show_details = config.log.level == "debug"
         self.services.farewell.rate = _rate(config)
         services = self.services
         for session in (*services.directory, *services.directory.lingering):
             self._rebind(session)
-        for session in services.farewell.waiting:
-            self._rebind(session)
+        for departed in services.farewell.waiting:
+            route = runtime.named(departed.route.name)
+            if route is not None:
+                departed.rebind(route)
         replace_services(self.api, self._api_services())
+        self._leases.serve(runtime.upstreams)
         for upstream in before.upstreams:
             self.metrics.forget_pool(upstream.name)
         self._watch_numbers()
+        if self._company is not None:
+            self._company.entries.announce()
         self._background.spawn(
             before.close(config.shutdown.timeout, successor=runtime), name="closing replaced pools"
         )
@@ -163,6 +191,7 @@ class Worker:
         route = self.runtime.named(session.route.name)
         if route is not None:
             session.rebind(route)
+            self.services.farewell.promise(session)
         else:
             # Its pool goes away with its route; whoever comes back hears 404.
             session.retire(CloseCode.SERVICE_RESTART, "the route is gone")
@@ -203,6 +232,8 @@ class Worker:
             reasons.append("shutting down")
         if not self.channels.ready:
             reasons.append("the broker cannot be reached")
+        if self._company is not None:
+            reasons.extend(self._company.reasons)
         return not reasons, reasons
 
     def _api_services(self) -> ApiServices:
@@ -225,11 +256,20 @@ class Worker:
             "ready": self.readiness[0],
             "routes": list(self.runtime.routes),
             "broker": self.config.broker.type,
-            "connections": len(self.services.directory),
+            **await self._processes(),
         }
 
+    async def _processes(self) -> dict[str, object]:
+        gathered = None if self._company is None else await self._company.gathered()
+        if gathered is None:
+            return {}
+        return {name: gathered[name] for name in ("workers", "processes")}
+
     async def _numbers(self) -> Snapshot:
-        return self.metrics.export()
+        """Those of the whole gateway; this worker's own while the others cannot be asked."""
+        gathered = None if self._company is None else await self._company.gathered()
+        numbers: Snapshot = self.metrics.export() if gathered is None else gathered["numbers"]
+        return numbers
 
     def _authorizer(self, authorization: Authorization) -> Target:
         return self.runtime.authorizer(authorization)
@@ -237,7 +277,10 @@ class Worker:
     def _watch_numbers(self) -> None:
         metrics, channels = self.metrics, self.channels
         metrics.watch_channels(channels)
-        metrics.channels.labelled().read = lambda: channels.channels
+        count = self.channel_count or (lambda: channels.channels)
+        # Many workers' channels are counted once, by the hub.
+        shared = self._company is not None and self.config.broker.type == "memory"
+        metrics.channels.labelled().read = (lambda: 0) if shared else count
         metrics.subscriptions.labelled().read = lambda: channels.subscriptions
         for upstream in self.runtime.upstreams:
             metrics.watch_pool(upstream.name, upstream.pool.statistics)
@@ -262,22 +305,6 @@ def push_base(internal: Listen) -> str:
     if host is None:
         host = f"[{internal.host}]" if ":" in internal.host else internal.host
     return f"http://{host}:{internal.port}"
-
-
-def tls_context(config: Config) -> ssl.SSLContext | None:
-    """TLS for the public listener, where it is configured."""
-    if config.tls is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.tls.certificate, config.tls.key)
-    except OSError as exc:
-        raise ConfigurationError(
-            f"tls: {config.tls.certificate} and {config.tls.key} cannot be used together: "
-            f"{exc.strerror or exc}"
-        ) from exc
-    return context
 
 
 def _rate(config: Config) -> float | None:

@@ -74,7 +74,8 @@ class Farewell:
 
     def promise(self, session: "Session") -> None:
         """PHP shall hear of the session's end even if this process does not live to see it."""
-        if self.wills is not None and session.route.hooks.disconnect is not None:
+        wanted = session.wire.lasting and session.route.hooks.disconnect is not None
+        if self.wills is not None and wanted:
             session.identity.on_change = partial(self.wills.keep, session)
             self.wills.keep(session)
 

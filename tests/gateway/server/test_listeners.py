@@ -10,7 +10,8 @@ from gateway.config.model import Config
 from gateway.config.units import Listen, listen
 from gateway.errors import ConfigurationError
 from gateway.server.listeners import bind, release
-from gateway.server.run import fixed_changes, run
+from gateway.server.reload import fixed_changes
+from gateway.server.run import run
 from gateway.server.worker import push_base
 from tests.phpfpm import free_port
 
