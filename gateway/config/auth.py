@@ -63,7 +63,8 @@ class Jwt(Section):
         alias="from",
         min_length=1,
         description="Where the token is looked for, in this order: `header` (Authorization: "
-        "Bearer), `query:NAME`, `cookie:NAME`, `subprotocol`.",
+        "Bearer), `query:NAME`, `cookie:NAME`, `subprotocol` (an offer that is the token, bare or "
+        "after `bearer.`). The first valid one counts.",
     )
     audience: Text = Field(default="", description="The `aud` a token must have, when set.")
     issuer: Text = Field(default="", description="The `iss` a token must have, when set.")
@@ -86,7 +87,10 @@ class Auth(Section):
         default=False, description="Refuse a handshake without a valid token (401)."
     )
     jwt: Jwt | None = Field(
-        default=None, description="A token that gives `user` and claims. Default: none."
+        default=None,
+        description="A token that gives `user` (its `sub`) and claims. Its claim `channels`, a "
+        "list of names or patterns, adds to `client_subscribe`; at its `exp` the connection is "
+        "closed (4401). Default: none.",
     )
 
     @model_validator(mode="after")

@@ -33,8 +33,6 @@ def _names(*words: str) -> Callable[[object], bool]:
 Table = tuple[tuple[str, Callable[[object], bool], str], ...]
 
 UNSERVED: Final[Table] = (
-    ("routes.*.auth.jwt", _given, "tokens"),
-    ("routes.*.auth.required", _given, "tokens"),
     ("routes.*.cache", _given, "the cache"),
     ("routes.*.messages.rules.*.cache", _given, "the cache"),
     ("stores", _given, "the cache"),

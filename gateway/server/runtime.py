@@ -10,6 +10,7 @@ from gateway.backend.target import Target
 from gateway.backend.upstreams import Upstreams
 from gateway.channels.broker import ChannelRules
 from gateway.channels.policy import Authorization, ChannelPolicy, Policies
+from gateway.clock import SystemClock
 from gateway.config.channels import Channel
 from gateway.config.model import Config
 from gateway.config.routes import Rule
@@ -37,7 +38,10 @@ class Runtime:
         self._metrics = metrics
         self._authorizers: dict[Authorization, Target] = {}
         self._routes = {
-            destination: (self._route(destination), RouteGate(destination.client))
+            destination: (
+                self._route(destination),
+                RouteGate(destination.client, destination.route.auth, SystemClock.wall),
+            )
             for destination in self.router.destinations
         }
         self._by_name = {route.name: route for route, _ in self._routes.values()}

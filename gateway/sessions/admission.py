@@ -62,6 +62,8 @@ class Caller:
     expires_at: float | None = None
     subprotocol: str = ""
     """The offer that carried the token, if one did: it is no protocol to be chosen."""
+    channels: tuple[str, ...] = ()
+    """Channels and patterns that the client may join by itself, besides those of the route."""
 
 
 class Gate(Protocol):
@@ -119,6 +121,7 @@ def begin(
             claims=caller.claims,
             subprotocol=wire.subprotocol,
             serial_cookie=route.serial_cookie,
+            granted=caller.channels,
         )
     except (GatewayError, LocalProtocolError) as exc:
         raise refusal(failure_of(exc), str(exc)) from exc
@@ -126,7 +129,10 @@ def begin(
     session.connected_at_ms = connected_at_ms
     if caller.expires_at is not None:
         session.expires_at = services.now() + caller.expires_at - services.clock.wall()
-    arrival = Arrival(session, handshake, wire.subprotocol, variables)
+    # Browsers give up when none of their offers is chosen, so a token alone comes back to them.
+    only_token = handshake.subprotocols == (caller.subprotocol,)
+    chosen = caller.subprotocol if only_token else wire.subprotocol
+    arrival = Arrival(session, handshake, chosen, variables)
     templates = route.destination.channels
     if templates:
         if route.hooks.connect is not None:

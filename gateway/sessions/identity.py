@@ -11,6 +11,7 @@ from typing import Final
 from fastcgi import params
 from gateway.backend import cookies, environ
 from gateway.errors import ReplyError
+from gateway.routing.patterns import PatternSet
 
 from .client import Handshake
 
@@ -18,6 +19,7 @@ NODE_LENGTH: Final = 8
 _RANDOM_BYTES: Final = 18  # 144 bits, 24 characters
 ID_LENGTH: Final = NODE_LENGTH + 24
 
+_NOTHING: Final = PatternSet(())
 _META_LIMIT: Final = 8 * 1024
 _USER_LIMIT: Final = 1024
 
@@ -35,7 +37,8 @@ def new_id(node: str) -> str:
 class Identity:
     """A connection's id, user, cookies and meta, with the params they become.
 
-    `serial_key` is the cookie by which `serialize_by` lines connections up, or empty.
+    `serial_key` is the cookie by which `serialize_by` lines connections up, or empty. `granted`
+    are the channels that the token lets the client join, besides those of the route.
     """
 
     __slots__ = (
@@ -44,6 +47,7 @@ class Identity:
         "_serial_cookie",
         "block",
         "claims",
+        "granted",
         "id",
         "on_change",
         "serial_key",
@@ -62,11 +66,13 @@ class Identity:
         claims: str = "",
         subprotocol: str = "",
         serial_cookie: str = "",
+        granted: tuple[str, ...] = (),
     ) -> None:
         self.id = connection_id
         self.block = block
         self.user = user
         self.claims = claims
+        self.granted = PatternSet(granted) if granted else _NOTHING
         self.subprotocol = subprotocol
         self._cookie = cookie
         self._meta: dict[str, str] | None = None

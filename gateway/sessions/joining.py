@@ -45,7 +45,8 @@ async def let_in(session: Peer, channel: str, since: Position | None, *, authori
 
 async def join_as_client(session: Peer, channel: str, since: Position | None) -> Joined:
     """The client asks by itself. Its answer must carry the publications before anything else."""
-    if not session.route.destination.may_subscribe.matches(channel):
+    permitted = session.route.destination.may_subscribe.matches(channel)
+    if not permitted and not session.identity.granted.matches(channel):
         raise ChannelForbiddenError(channel)
     await _permitted(session, "subscribe", session.route.hooks.subscribe, channel, b"{}")
     return await let_in(session, channel, since, authorize=True)

@@ -78,7 +78,8 @@ class Keepalive:
         if deadline is None:
             self.forget(session)
             return
-        due = max(int(deadline) + 1, self._swept + 1)
+        # Not a second later: an expired token must not wait for the sweep after next.
+        due = max(int(deadline), self._swept + 1)
         if session.due != due:
             self.forget(session)
             session.due = due

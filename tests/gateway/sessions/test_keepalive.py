@@ -44,7 +44,7 @@ async def test_who_does_not_answer_a_ping_is_dropped_and_php_hears_an_unclean_en
 ) -> None:
     client = await house.connect()
 
-    sweep(house, 35)
+    sweep(house, 34)
     assert not client.aborted
     sweep(house, 2)
     assert client.aborted
