@@ -23,6 +23,7 @@ try:
     from redis.asyncio import Redis as Client
     from redis.asyncio import RedisCluster
     from redis.asyncio.cluster import ClusterNode
+    from redis.asyncio.connection import parse_url
     from redis.asyncio.retry import Retry
     from redis.asyncio.sentinel import Sentinel
     from redis.backoff import NoBackoff
@@ -161,6 +162,23 @@ class Server:
         return connection
 
 
+class _Watched(Server):
+    """The master that Sentinel names at the moment of connecting."""
+
+    def __init__(self, watch: Any, master: str, name: str) -> None:
+        super().__init__(watch.master_for(master), name)
+        self._watch = watch
+
+    async def _connection(self) -> Any:
+        try:
+            return await super()._connection()
+        finally:
+            # The sentinels are not needed until the next time.
+            for sentinel in self._watch.sentinels:
+                with contextlib.suppress(Exception):
+                    await sentinel.connection_pool.disconnect()
+
+
 class _Cluster(Server):
     """A cluster: commands go to the masters, listening to any node, where every PUBLISH comes."""
 
@@ -226,9 +244,9 @@ def _open(url: str) -> Server:
     hosts = [_host(each, _SENTINEL_PORT if sentinel else _PORT) for each in listed.split(",")]
     name, _, database = path.partition("?")[0].partition("/")
     number = database if sentinel else name
-    plain = f"{kind}://{auth}{at}host/{number}?{urlencode(query)}"
-    pool = Client.from_url(plain, **_common()).connection_pool
-    options = {k: v for k, v in pool.connection_kwargs.items() if k not in ("host", "port")}
+    found = parse_url(f"{kind}://{auth}{at}host/{number}?{urlencode(query)}")
+    ours = ("host", "port", "connection_class")
+    options = {**_common(), **{key: value for key, value in found.items() if key not in ours}}
     if kind == "rediss":
         options["ssl"] = True
     if not sentinel:
@@ -238,7 +256,7 @@ def _open(url: str) -> Server:
     secure = {k: v for k, v in options.items() if k.startswith("ssl")}
     guards = {key.removeprefix("sentinel_"): value for key, value in own.items()}
     watch: Any = Sentinel(hosts, sentinel_kwargs={**_common(), **secure, **guards}, **options)
-    return Server(watch.master_for(name), _public(url))
+    return _Watched(watch, name, _public(url))
 
 
 def _common() -> dict[str, Any]:

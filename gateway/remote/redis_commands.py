@@ -96,30 +96,33 @@ class Commands:
     async def _keep_connected(self) -> None:
         told = False
         while True:
+            was_ready = False
+            link: Link | None = None
             try:
                 async with asyncio.timeout(_CONNECT):
                     link = await self._connect()
-            except (BrokerUnavailableError, TimeoutError) as exc:
-                if not told:
-                    log.warning("Redis cannot be reached", reason=str(exc) or "no answer")
-                told = True
-                await asyncio.sleep(self._backoff.pause())
-                continue
-            try:
                 await self._serve(link)
             except (BrokerUnavailableError, TimeoutError) as exc:
-                log.warning("Redis is lost", reason=str(exc) or "no answer")
-                told = True
+                if self.ready or not told:
+                    log.warning("no connection to Redis", reason=str(exc) or "no answer")
+            except Exception:
+                # Nothing else may end this loop: without it the worker would never come back.
+                log.exception("no connection to Redis")
             finally:
-                self.ready = False
+                was_ready, self.ready = self.ready, False
                 self._fail(self._waiting)
                 self._waiting = []
-                await link.close()
+                if link is not None:
+                    await link.close()
+            told = True
+            if was_ready:
+                self._backoff.reset()
+            else:
+                await asyncio.sleep(self._backoff.pause())
 
     async def _serve(self, link: Link) -> None:
         async with patience(self._deadline):
             await link.run([("PING",)])
-        self._backoff.reset()
         self.ready = True
         self._on_up()
         while True:

@@ -95,26 +95,25 @@ class Subscriptions:
     async def _keep_connected(self) -> None:
         told = False
         while True:
+            was_ready = False
+            ear: Ear | None = None
             try:
                 async with asyncio.timeout(_CONNECT):
                     ear = await self._connect()
-            except (BrokerUnavailableError, TimeoutError) as exc:
-                if not told:
-                    log.warning("Redis cannot be reached", reason=str(exc) or "no answer")
-                told = True
-                await asyncio.sleep(self._backoff.pause())
-                continue
-            was_up = False
-            try:
                 await self._serve(ear)
-            except* (BrokerUnavailableError, TimeoutError) as group:
-                log.warning("Redis is lost", reason=str(group.exceptions[0]) or "no answer")
-                told = True
+            except (BrokerUnavailableError, TimeoutError) as exc:
+                if self.ready or not told:
+                    log.warning("nothing is heard from Redis", reason=str(exc) or "no answer")
+            except Exception:
+                # Nothing else may end this loop: without it the worker would never come back.
+                log.exception("nothing is heard from Redis")
             finally:
-                was_up = self.ready
+                was_ready = self.ready
                 self._let_go()
-                await ear.close()
-            if was_up:
+                if ear is not None:
+                    await ear.close()
+            told = True
+            if was_ready:
                 self._backoff.reset()
                 self._on_down()
             else:
@@ -132,11 +131,15 @@ class Subscriptions:
     async def _serve(self, ear: Ear) -> None:
         self._connected = True
         again = [self.want(name) for name in tuple(self._wanted)]
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._write(ear))
-            group.create_task(self._read(ear))
-            group.create_task(self._stay_alive(ear))
-            group.create_task(self._come_up(again))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write(ear))
+                group.create_task(self._read(ear))
+                group.create_task(self._stay_alive(ear))
+                group.create_task(self._come_up(again))
+        except BaseExceptionGroup as found:
+            # They fail together, of one cause; the first says which.
+            raise found.exceptions[0] from None
 
     async def _come_up(self, again: Sequence[asyncio.Future[None]]) -> None:
         for confirmed in again:
