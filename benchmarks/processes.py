@@ -2,7 +2,9 @@
 
 CPU comes from `/proc/PID/task/TID/schedstat` (nanoseconds on a core, exact) and the split into
 user and system from `/proc/PID/stat` (clock ticks, so only good over many frames). Memory is
-the Pss of `smaps_rollup`: pages shared with others count by their share.
+what the processes hold themselves, by `smaps_rollup`: anonymous pages and shared memory, by
+their share. Pages of files (programs, libraries) are left out: their share changes with every
+other process that maps the same library, which is no doing of the one that is measured.
 """
 
 import contextlib
@@ -38,14 +40,6 @@ class Cpu:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes of memory of a group of processes."""
-
-    pss: int
-    rss: int
-
-
 def family(root: int) -> list[int]:
     """The process and everything it has started that still lives."""
     children: dict[int, list[int]] = {}
@@ -73,16 +67,15 @@ def cpu(pids: Iterable[int]) -> Cpu:
     return Cpu(total, user, system)
 
 
-def memory(pids: Iterable[int]) -> Memory:
-    pss = rss = 0
+def memory(pids: Iterable[int]) -> int:
+    """Bytes of the processes' own memory together."""
+    kilobytes = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             name, _, rest = line.partition(":")
-            if name == "Pss":
-                pss += int(rest.split()[0]) * 1024
-            elif name == "Rss":
-                rss += int(rest.split()[0]) * 1024
-    return Memory(pss, rss)
+            if name in {"Pss_Anon", "Pss_Shmem"}:
+                kilobytes += int(rest.split()[0])
+    return kilobytes * 1024
 
 
 def connections_to(path: Path) -> int:

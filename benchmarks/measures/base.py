@@ -104,11 +104,11 @@ def numbers(answer: Mapping[str, object]) -> dict[str, float]:
 
 
 def settled_memory(running: Running) -> float:
-    """Pss once two readings in a row agree to a thousandth; the last one after five seconds."""
-    before = processes.memory(running.pids).pss
+    """Own memory once two readings in a row agree to a thousandth, or after five seconds."""
+    before = processes.memory(running.pids)
     for _ in range(10):
         time.sleep(0.5)
-        now = processes.memory(running.pids).pss
+        now = processes.memory(running.pids)
         if abs(now - before) <= before / 1000:
             return float(now)
         before = now
