@@ -96,7 +96,7 @@ def script_filename(document_root: str, script: str) -> str:
 
 
 _MESSAGE_ID: Final = [bytes((13, size)) + b"WS_MESSAGE_ID" for size in range(21)]
-_LENGTH: Final = [bytes((14, size)) + b"CONTENT_LENGTH" for size in range(21)]
+_LENGTHS: Final = [params.encode([("CONTENT_LENGTH", str(length))]) for length in range(1024)]
 
 
 def message_template(*, content_type: str, text: bool) -> bytes:
@@ -113,8 +113,11 @@ def message_template(*, content_type: str, text: bool) -> bytes:
 def message_block(template: bytes, message_id: int, length: int) -> bytes:
     """A message's params; made once a frame, so the pairs are put together by hand."""
     number = b"%d" % message_id
-    size = b"%d" % length
-    return b"".join((template, _MESSAGE_ID[len(number)], number, _LENGTH[len(size)], size))
+    if length < len(_LENGTHS):
+        size = _LENGTHS[length]
+    else:
+        size = params.encode([("CONTENT_LENGTH", str(length))])
+    return b"".join((template, _MESSAGE_ID[len(number)], number, size))
 
 
 def event_block(event: str, length: int, extra: Iterable[tuple[str, str]] = ()) -> bytes:

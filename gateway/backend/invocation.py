@@ -44,13 +44,15 @@ class Invocation(Exchange):
         message_id: int = 0,
         tag: object = None,
     ) -> None:
-        super().__init__(
-            (target.block, *blocks),
-            body,
-            timeout=target.timeout,
-            script=target.script,
-            idempotent=target.idempotent,
-        )
+        # What Exchange.__init__ does, spelled out: an event is made for every frame.
+        self.params = (target.block, *blocks)
+        self.body = body
+        self.timeout = target.timeout
+        self.script = target.script
+        self.idempotent = target.idempotent
+        self.stream = False
+        self.attempts = 0
+        self.queued_at = self.expires_at = self.sent_at = 0.0
         self.target = target
         self.asker = asker
         self.message_id = message_id

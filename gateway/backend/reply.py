@@ -24,7 +24,8 @@ _NO_CONTENT: Final = 204
 class Head:
     """What the head of a response asks for, whatever its body.
 
-    `plain` is set when the body is one frame for the client and nothing else happens. `before`
+    `plain` is set when the body of a success is one frame for the client and no directive or
+    effect is to be carried out. `before`
     and `after` are the effects that stand around the body's. `cookies` are Set-Cookie lines.
     """
 
@@ -50,7 +51,7 @@ _memo: dict[tuple[int, tuple[tuple[str, str], ...]], Head] = {}
 
 def head_of(response: Response) -> Head:
     """What the response's head asks for; ReplyError when a directive cannot be carried out."""
-    key = (response.status, response.headers)
+    key = response[:2]  # status and headers
     head = _memo.get(key)
     if head is None:
         head = _read(response.status, response.headers)
@@ -118,7 +119,9 @@ def _read(  # noqa: C901 - one case a directive reads best in one place
                 before.append(SetMeta(name.removeprefix("ws-meta-"), value))
     return Head(
         status=status,
-        plain=not (before or after or publish) and media_type(content_type) != effects.EFFECTS_TYPE,
+        plain=status in _SUCCESS
+        and not (before or after or publish)
+        and media_type(content_type) != effects.EFFECTS_TYPE,
         text=is_text(content_type),
         content_type=content_type,
         before=tuple(before),

@@ -5,12 +5,14 @@ templates of a message's params, the limits.
 """
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from fastcgi import FastCGIError, PoolError, Response
 from gateway.logs import Throttle
+from gateway.metrics import Histogram
 
 from . import environ
 from .diagnosis import explain_failure, explain_response
@@ -21,15 +23,19 @@ if TYPE_CHECKING:
 
 log: Final = structlog.get_logger()
 _LOGGED_STDERR: Final = 4096
+_TELLING: Final = (403, 404)
+"""Statuses with which php-fpm itself says that it did not run the script."""
 
 
 class Target:
     """Where invocations go, and what is learnt from their answers."""
 
     __slots__ = (
+        "_durations",
         "_failures",
         "_serialized",
         "_stderr",
+        "_waits",
         "binary_template",
         "block",
         "idempotent",
@@ -69,11 +75,16 @@ class Target:
         self.text_template = environ.message_template(content_type=content_type, text=True)
         self.binary_template = environ.message_template(content_type=content_type, text=False)
         self._serialized = serialized
+        self._waits = upstream.waits
+        self._durations: dict[int, Histogram] = {}
         self._stderr = Throttle()
         self._failures = Throttle()
 
     def submit(self, invocation: "Invocation", key: str = "") -> None:
-        """Send it, or let it wait behind the others of its key; the answer never comes at once."""
+        """Send it, or let it wait behind the others of its key; the answer never comes at once.
+
+        Without a key nobody else's turn is waited for.
+        """
         if self._serialized and key:
             loop = asyncio.get_running_loop()
             try:
@@ -85,14 +96,24 @@ class Target:
             if not goes:
                 return
             invocation.ticket = key
-        self.send(invocation)
+        try:
+            self.upstream.pool.submit(invocation)
+        except FastCGIError as exc:
+            # Submitters are never called back from inside their own call.
+            asyncio.get_running_loop().call_soon(invocation.on_failure, exc)
 
     def answered(self, invocation: "Invocation", response: Response) -> None:
         """Note an answer: the next of its key goes, STDERR and known mistakes are logged."""
         if invocation.ticket is not None:
             self._leave(invocation)
-        self.upstream.observe(self.route, invocation, response.status)
-        if response.stderr or response.status in (403, 404):
+        status, sent_at = response.status, invocation.sent_at
+        durations = self._durations.get(status) or self._durations_of(status)
+        durations.observe(monotonic() - sent_at)
+        if sent_at == invocation.queued_at:
+            self._waits.counts[0] += 1
+        else:
+            self._waits.observe(sent_at - invocation.queued_at)
+        if response.stderr or status in _TELLING:
             self._log_response(invocation, response)
 
     def failed(self, invocation: "Invocation", error: FastCGIError) -> None:
@@ -113,20 +134,18 @@ class Target:
                 **self._failures.taken(),
             )
 
-    def send(self, invocation: "Invocation") -> None:
-        """Hand it to the pool; nobody else's turn is waited for."""
-        try:
-            self.upstream.pool.submit(invocation)
-        except FastCGIError as exc:
-            # Submitters are never called back from inside their own call.
-            asyncio.get_running_loop().call_soon(invocation.on_failure, exc)
+    def _durations_of(self, status: int) -> Histogram:
+        """Kept by status, so that an answer costs one look-up."""
+        outcome = f"{status // 100}xx"
+        self._durations[status] = durations = self.upstream.durations(self.route, outcome)
+        return durations
 
     def _leave(self, invocation: "Invocation") -> None:
         key, invocation.ticket = str(invocation.ticket), None
         following = self.upstream.lines.leave(key)
         if following is not None:
             following.ticket = key
-            following.target.send(following)
+            following.target.submit(following)
 
     def _log_response(self, invocation: "Invocation", response: Response) -> None:
         cure = explain_response(response, self.script)

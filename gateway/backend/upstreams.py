@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fastcgi import (
     FastCGIError,
@@ -23,8 +23,6 @@ from .lines import Lines
 if TYPE_CHECKING:
     from .invocation import Invocation
 
-_HUNDREDS: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
-
 
 class Upstream:
     """One pool, its settings, and what is counted of its requests."""
@@ -38,15 +36,8 @@ class Upstream:
             limit=settings.queue_size, wait=settings.queue_timeout
         )
         self._metrics = metrics
-        self._waits = metrics.fastcgi_queue_wait_seconds.labelled(name)
-        self._durations: dict[tuple[str, str], Histogram] = {}
+        self.waits = metrics.fastcgi_queue_wait_seconds.labelled(name)
         self._errors: dict[str, Counter] = {}
-
-    def observe(self, route: str, invocation: "Invocation", status: int) -> None:
-        """Count an answer: how long it waited in the queue and how long PHP took."""
-        now = time.monotonic()
-        self._waits.observe(invocation.sent_at - invocation.queued_at)
-        self._duration(route, _HUNDREDS[status // 100 - 1]).observe(now - invocation.sent_at)
 
     def observe_failure(self, route: str, invocation: "Invocation", error: FastCGIError) -> None:
         """Count a failure; its duration counts only where PHP was asked."""
@@ -58,7 +49,7 @@ class Upstream:
         counter.value += 1
         if invocation.sent_at and not isinstance(error, PoolError):
             outcome = "timeout" if isinstance(error, RequestTimeoutError) else "error"
-            self._duration(route, outcome).observe(time.monotonic() - invocation.sent_at)
+            self.durations(route, outcome).observe(time.monotonic() - invocation.sent_at)
 
     def expire(self, now: float) -> None:
         """Fail those who have waited too long behind others of their key."""
@@ -70,15 +61,9 @@ class Upstream:
         await self.pool.drain(within)
         await self.pool.close()
 
-    def _duration(self, route: str, outcome: str) -> Histogram:
-        key = (route, outcome)
-        histogram = self._durations.get(key)
-        if histogram is None:
-            histogram = self._metrics.fastcgi_request_duration_seconds.labelled(
-                self.name, route, outcome
-            )
-            self._durations[key] = histogram
-        return histogram
+    def durations(self, route: str, outcome: str) -> Histogram:
+        """How long PHP took for the requests of a route that ended so."""
+        return self._metrics.fastcgi_request_duration_seconds.labelled(self.name, route, outcome)
 
 
 class Upstreams:

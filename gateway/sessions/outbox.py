@@ -17,7 +17,7 @@ from .identity import Identity
 from .peer import Peer
 from .route import Route
 from .services import Services
-from .state import NEXT, State
+from .state import JOINING, NEXT, OPEN, State
 from .wire import Wire
 
 _MOST_EARLY: Final = 1024
@@ -77,12 +77,12 @@ class Outbox(Peer):
     @property
     def open(self) -> bool:
         """Whether the client can be sent something."""
-        return self._state is State.OPEN
+        return self._state is OPEN
 
     @property
     def present(self) -> bool:
         """Whether the client is here or on its way in; only then it may join channels."""
-        return self._state is State.OPEN or self._state is State.JOINING
+        return self._state is OPEN or self._state is JOINING
 
     @property
     def deaf(self) -> bool:
@@ -98,23 +98,23 @@ class Outbox(Peer):
 
     def send(self, payload: bytes, *, text: bool) -> None:
         """One message to the client; nothing happens when it is gone."""
-        if self._state is State.OPEN:
+        if self._state is OPEN:
             client = self.client
             self.spoke_at = self.services.now()
             client.write(client.encode(payload, text=text))
             if self.congested_since:
                 self._check_buffer()
-        elif self._state is State.JOINING:
+        elif self._state is JOINING:
             self._tell_later(partial(self.send, payload, text=text))
 
     def tell(self, encode: Callable[[Client], bytes]) -> None:
         """One message to the client, encoded for it when it is in."""
-        if self._state is State.OPEN:
+        if self._state is OPEN:
             self.spoke_at = self.services.now()
             self.client.write(encode(self.client))
             if self.congested_since:
                 self._check_buffer()
-        elif self._state is State.JOINING:
+        elif self._state is JOINING:
             self._tell_later(partial(self.tell, encode))
 
     def push(self, payload: bytes, content_type: str) -> None:
@@ -131,17 +131,17 @@ class Outbox(Peer):
 
     def deliver(self, publication: Publication) -> None:
         """Hand on a publication."""
-        if self._state is State.OPEN:
+        if self._state is OPEN:
             self.spoke_at = self.services.now()
             self.client.write(self.wire.publication(self.client, publication))
             if self.congested_since:
                 self._check_buffer()
-        elif self._state is State.JOINING:
+        elif self._state is JOINING:
             self._tell_later(partial(self.deliver, publication))
 
     def deliver_all(self, publications: tuple[Publication, ...]) -> None:
         """Hand on what a join has found, oldest first."""
-        if self._state is State.JOINING:
+        if self._state is JOINING:
             if publications:
                 self._tell_later(partial(self.deliver_all, publications))
             return
@@ -169,13 +169,13 @@ class Outbox(Peer):
     def hold(self) -> None:
         """Read nothing more from the client, until `release` was called as often as this."""
         self._holds += 1
-        if self._holds == 1 and self._state is State.OPEN:
+        if self._holds == 1 and self._state is OPEN:
             self.client.pause_reading()
 
     def release(self) -> None:
         """One reason less not to read; what the client said meanwhile comes at once."""
         self._holds -= 1
-        if not self._holds and self._state is State.OPEN:
+        if not self._holds and self._state is OPEN:
             # Its pong may have waited in the socket; it gets its time anew.
             self.heard_at = self.services.now()
             self.pinged_at = 0.0
@@ -184,7 +184,7 @@ class Outbox(Peer):
     def on_congested(self, *, congested: bool) -> None:
         """Note that the client does not read, or reads again; the sweep looks for how long."""
         self.congested_since = self.services.now() if congested else 0.0
-        if congested and self._state is State.OPEN:
+        if congested and self._state is OPEN:
             self.services.keepalive.watch(self)
             self._check_buffer()
 
@@ -201,21 +201,21 @@ class Outbox(Peer):
 
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye; what is on its way to PHP is still executed."""
-        if self._state is State.OPEN:
+        if self._state is OPEN:
             self._enter(State.CLOSING)
             self.client.close(code, reason)
-        elif self._state is State.JOINING:
+        elif self._state is JOINING:
             self._tell_later(partial(self.close, code, reason))
 
     def too_slow(self) -> None:
         """Give up on a client that does not read."""
-        if self._state is State.OPEN:
+        if self._state is OPEN:
             self.services.metrics.slow_consumers_total.labelled().value += 1
             self.close(CloseCode.TRY_AGAIN_LATER, "slow consumer")
 
     def vanished(self) -> None:
         """Give up on a client that did not answer a ping, or a close frame in time."""
-        if self._state is State.OPEN or self._state is State.CLOSING:
+        if self._state is OPEN or self._state is State.CLOSING:
             self.client.abort()
 
     # Before the client is let in.

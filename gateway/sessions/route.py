@@ -42,13 +42,6 @@ class Numbers:
             pushes=metrics.messages_sent_total.labelled("push"),
         )
 
-    def received(self, *, text: bool) -> None:
-        """One message from a client."""
-        if text:
-            self.text.value += 1
-        else:
-            self.binary.value += 1
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hooks:
@@ -85,6 +78,8 @@ class Route:
         "name",
         "numbers",
         "on_error",
+        "only",
+        "rules",
         "serial_cookie",
     )
 
@@ -92,6 +87,9 @@ class Route:
         settings = destination.route
         self.destination = destination
         self.hooks = hooks
+        # What takes the messages: the rules, or where there are none the only target, if any.
+        self.rules = destination.rules
+        self.only = hooks.message
         self.numbers = Numbers.of(metrics, settings.name)
         self.name = settings.name
         self.limits: Limits = destination.client
@@ -103,9 +101,9 @@ class Route:
 
     def select(self, payload: bytes, *, text: bool) -> Target | QueryTarget | Failure | None:
         """The target of a message; a failure where no rule takes it, None without PHP."""
-        rules = self.destination.rules
+        rules = self.rules
         if rules is None:
-            return self.hooks.message
+            return self.only
         choice = rules.choose(payload, text=text)
         return _NO_RULE if choice is None else self.hooks.rules[choice.name]
 

@@ -22,7 +22,7 @@ from .joining import may_publish
 from .limits import Bucket
 from .route import Route
 from .services import Services
-from .state import State
+from .state import ENDED, State
 from .turns import Turns
 from .wire import Wire, goodbye
 
@@ -119,7 +119,8 @@ class Session(Turns):
         if self._bucket is not None and not self._bucket.take(now):
             self._exceeded(now, self._bucket)
             return
-        self.route.numbers.received(text=text)
+        numbers = self.route.numbers
+        (numbers.text if text else numbers.binary).value += 1
         self.wire.receive(self, payload, text=text)
 
     def on_activity(self) -> None:
@@ -143,7 +144,7 @@ class Session(Turns):
 
     def on_idle(self) -> None:
         """Everything is concluded: after the client's end comes PHP's `disconnect`."""
-        if self._state is State.ENDED:
+        if self._state is ENDED:
             self._enter(State.OVER)
             # First the event, then the leave: who waits for the last session finds its event.
             self._say_farewell()

@@ -17,6 +17,11 @@ class State(Enum):
     OVER = auto()
 
 
+# Looked up for every frame: a global costs a fraction of an enum's attribute.
+JOINING: Final = State.JOINING
+OPEN: Final = State.OPEN
+ENDED: Final = State.ENDED
+
 NEXT: Final = {
     State.JOINING: {State.OPEN, State.OVER},
     State.OPEN: {State.CLOSING, State.ENDED},

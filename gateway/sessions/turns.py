@@ -16,6 +16,7 @@ from gateway.backend.environ import message_block
 from gateway.backend.invocation import Invocation
 from gateway.backend.queries import Inquiry, QueryTarget
 from gateway.backend.reply import Head, effects_of, head_of
+from gateway.backend.target import Target
 from gateway.codes import NOT_FOUND, CloseCode, Failure, failure_of, failure_of_status
 from gateway.errors import GatewayError
 from gateway.logs import Throttle
@@ -75,7 +76,7 @@ class Turns(Outbox):
 
     def ask(self, payload: bytes, *, text: bool, tag: object) -> None:
         """Hand a message to PHP now, or when those before it are concluded."""
-        if self._running < self._limit and not self._inbox:
+        if not self._inbox and (not self._running or self._running < self._limit):
             self._start(payload, text=text, tag=tag)
             return
         if self._inbox is None:
@@ -105,19 +106,10 @@ class Turns(Outbox):
 
     def _start(self, payload: bytes, *, text: bool, tag: object) -> None:
         self.message_id += 1
-        target = self.route.select(payload, text=text)
-        if target is None:
-            # The route's events leave messages out. Who waits for an answer is told so.
-            if tag is not None:
-                self._refuse(NOT_FOUND, tag)
-            return
-        if isinstance(target, Failure):
-            self._refuse(target, tag)
-            return
-        if isinstance(target, QueryTarget):
-            inquiry = Inquiry(target, payload, self, message_id=self.message_id, tag=tag)
-            self._take_its_place(inquiry)
-            target.submit(inquiry)
+        route = self.route
+        target = route.only if route.rules is None else route.select(payload, text=text)
+        if not isinstance(target, Target):
+            self._start_without_php(target, payload, tag)
             return
         identity = self.identity
         template = target.text_template if text else target.binary_template
@@ -133,6 +125,19 @@ class Turns(Outbox):
         self._take_its_place(invocation)
         target.submit(invocation, identity.serial_key)
 
+    def _start_without_php(
+        self, target: QueryTarget | Failure | None, payload: bytes, tag: object
+    ) -> None:
+        if isinstance(target, QueryTarget):
+            inquiry = Inquiry(target, payload, self, message_id=self.message_id, tag=tag)
+            self._take_its_place(inquiry)
+            target.submit(inquiry)
+        elif target is not None:
+            self._refuse(target, tag)
+        elif tag is not None:
+            # The route's events leave messages out. Who waits for an answer is told so.
+            self._refuse(NOT_FOUND, tag)
+
     def _take_its_place(self, message: Question) -> None:
         self._running += 1
         if self._order is not None:
@@ -147,22 +152,26 @@ class Turns(Outbox):
 
     def on_answer(self, invocation: Invocation | Inquiry, response: Response) -> None:
         """Conclude the message, or keep the answer until those before it are concluded."""
-        self._answered(invocation, response)
+        if self._order is not None:
+            self._answered_in_order(self._order, invocation, response)
+        elif self._conclude(invocation, response):
+            self._turn()
 
     def on_no_answer(
         self, invocation: Invocation | Inquiry, error: FastCGIError | GatewayError
     ) -> None:
         """Conclude the message with an error, in its place."""
-        self._answered(invocation, error)
+        if self._order is not None:
+            self._answered_in_order(self._order, invocation, error)
+        elif self._conclude(invocation, error):
+            self._turn()
 
-    def _answered(self, invocation: Invocation | Inquiry, answer: Answer) -> None:
-        if self._order is None:
-            if self._conclude(invocation, answer):
-                self._turn()
-        else:
-            invocation.answer = answer
-            self._conclude_in_order(self._order)
-            self._go_on()
+    def _answered_in_order(
+        self, order: deque[Question], invocation: Invocation | Inquiry, answer: Answer
+    ) -> None:
+        invocation.answer = answer
+        self._conclude_in_order(order)
+        self._go_on()
 
     def _conclude_in_order(self, order: deque[Question]) -> None:
         while order and not self._concluding and (answer := order[0].answer) is not None:
@@ -172,12 +181,12 @@ class Turns(Outbox):
     def _conclude(self, message: Question, answer: Answer | Failure) -> bool:
         """Do what the answer asks for; False when a task does the rest and then takes the turn."""
         try:
+            if isinstance(answer, Response):
+                return self._obey(message, head_of(answer), answer.body)
             if isinstance(answer, Failure):
                 self.fail(answer, message.tag, message.message_id)
-            elif isinstance(answer, FastCGIError | GatewayError):
-                self.route.failed(self, failure_of(answer), message, str(answer))
             else:
-                return self._obey(message, head_of(answer), answer.body)
+                self.route.failed(self, failure_of(answer), message, str(answer))
         except GatewayError as exc:
             self._broken_reply(message, exc)
         except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
@@ -188,18 +197,18 @@ class Turns(Outbox):
         """Do what a reply asks for; False when a task goes on with it."""
         if head.cookies:
             self.identity.remember_cookies(head.cookies, self.services.clock.wall())
+        if head.plain:
+            if body and head.status != _NO_CONTENT:
+                self.route.numbers.replies.value += 1
+                self.wire.reply(self, body, head.content_type, text=head.text, tag=message.tag)
+            return True
         if not head.ok:
             # A close that PHP asks for says more than the one that `on_error` would make of it.
             if not (head.after and self.route.on_error == "close"):
                 self.route.refused(self, failure_of_status(head.status), message)
             effects = (*head.before, *head.after)
-        elif not head.plain:
-            effects = effects_of(head, body)
         else:
-            if body and head.status != _NO_CONTENT:
-                self.route.numbers.replies.value += 1
-                self.wire.reply(self, body, head.content_type, text=head.text, tag=message.tag)
-            return True
+            effects = effects_of(head, body)
         if not effects:
             return True
         performance = Performance(self, effects, tag=message.tag, message_id=message.message_id)
@@ -223,7 +232,10 @@ class Turns(Outbox):
         self._running -= 1
         if self._order:
             self._conclude_in_order(self._order)
-        self._go_on()
+        if self._inbox or self._paused:
+            self._go_on()
+        elif not self._running:
+            self.on_idle()
 
     def _go_on(self) -> None:
         inbox = self._inbox
@@ -233,10 +245,12 @@ class Turns(Outbox):
                 payload, text, tag = inbox.popleft()
                 self._inbox_bytes -= len(payload)
                 self._start(payload, text=text, tag=tag)
-        if self._paused and not inbox:
+        if inbox:
+            return
+        if self._paused:
             self._paused = False
             self.release()
-        if not self.busy:
+        if not self._running:
             self.on_idle()
 
     def _broken_reply(self, message: Question, error: GatewayError) -> None:

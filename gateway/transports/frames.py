@@ -43,9 +43,13 @@ _SHORT: Final = {
 }
 
 
-def encode(payload: bytes, opcode: int, *, compressed: bool = False) -> bytes:
-    """One whole frame; `compressed` sets RSV1 and changes nothing else."""
-    first = _FIN | _RSV1 | opcode if compressed else _FIN | opcode
+COMPRESSED: Final = _RSV1
+"""Added to an opcode: the payload is compressed. It sets RSV1 and changes nothing else."""
+
+
+def encode(payload: bytes, opcode: int) -> bytes:
+    """One whole frame."""
+    first = _FIN | opcode
     length = len(payload)
     if length < _LENGTH_16:
         return _SHORT[first][length] + payload

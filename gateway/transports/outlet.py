@@ -7,7 +7,7 @@ from gateway.sessions.client import TransportKind
 
 from . import deflate
 from .closing import CLOSED, OPEN, State
-from .frames import Opcode, encode
+from .frames import COMPRESSED, Opcode, encode
 
 PLAIN: Final = "websocket"
 
@@ -36,7 +36,7 @@ class Outlet(asyncio.Protocol):
         """One frame, compressed where that was negotiated and is worth it."""
         opcode = _TEXT_FRAME if text else _BINARY_FRAME
         if self._window_bits and len(payload) >= deflate.WORTHWHILE:
-            return encode(deflate.compress(payload, self._window_bits), opcode, compressed=True)
+            return encode(deflate.compress(payload, self._window_bits), opcode | COMPRESSED)
         return encode(payload, opcode)
 
     def write(self, encoded: bytes) -> None:

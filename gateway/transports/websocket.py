@@ -131,10 +131,15 @@ class WebSocket(Inlet):
                 self._on_close_frame(message)
             return
         try:
-            if kind is _TEXT:
-                self._on_data(message[1], text=True)
-            elif kind is _BINARY:
-                self._on_data(message[1], text=False)
+            if kind is _TEXT or kind is _BINARY:
+                payload, text = message[1], kind is _TEXT
+                if self._window_bits and len(payload) > self._terms.max_message:
+                    limit = self._terms.max_message
+                    self._fail(CloseCode.TOO_BIG, f"message exceeds {limit} bytes")
+                elif text and not payload.isascii() and not is_utf8(payload):
+                    self._fail(CloseCode.INVALID_TEXT, "not UTF-8")
+                elif self._listener is not None:
+                    self._listener.on_message(payload, text=text)
             elif kind is _CLOSE:
                 self._on_close_frame(message)
             else:
@@ -142,14 +147,6 @@ class WebSocket(Inlet):
         except Exception:
             log.exception(_FAILED, transport=PLAIN)
             self._fail(CloseCode.INTERNAL_ERROR, "")
-
-    def _on_data(self, payload: bytes, *, text: bool) -> None:
-        if self._window_bits and len(payload) > self._terms.max_message:
-            self._fail(CloseCode.TOO_BIG, f"message exceeds {self._terms.max_message} bytes")
-        elif text and not payload.isascii() and not is_utf8(payload):
-            self._fail(CloseCode.INVALID_TEXT, "not UTF-8")
-        elif self._listener is not None:
-            self._listener.on_message(payload, text=text)
 
     def _on_control(self, message: Message) -> None:
         # GCRA: one number is a whole token bucket.

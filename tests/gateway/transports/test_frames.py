@@ -9,7 +9,7 @@ from websockets.frames import Frame
 from websockets.streams import StreamReader
 
 from gateway.transports import deflate
-from gateway.transports.frames import Opcode, encode, encode_close, is_sendable
+from gateway.transports.frames import COMPRESSED, Opcode, encode, encode_close, is_sendable
 
 
 def parse(data: bytes, extensions=()) -> list[Frame]:
@@ -69,7 +69,7 @@ def test_compressed_messages_are_inflated_by_an_independent_peer(payload, bits) 
         remote_max_window_bits=bits,
         local_max_window_bits=15,
     )
-    wire = encode(deflate.compress(payload, bits), Opcode.BINARY, compressed=True)
+    wire = encode(deflate.compress(payload, bits), Opcode.BINARY | COMPRESSED)
 
     for _ in range(2):  # the same bytes again: no context is kept between messages
         (frame,) = parse(wire, [peer])
