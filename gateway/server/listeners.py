@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,25 +63,41 @@ def bind_again(listener: socket.socket) -> socket.socket:
 
 
 def release(listener: socket.socket) -> None:
-    """Close the socket and, for a unix socket, take its file away."""
-    path = path_of(listener)
+    """Close the socket and, for a unix socket, take its file away.
+
+    A server that stops closes its listeners itself: then the file is remembered by `file_of`.
+    """
+    file = file_of(listener)
     _kept.discard(listener.fileno())
     listener.close()
-    remove(path)
+    remove(file)
 
 
-def path_of(listener: socket.socket) -> str:
-    """The file that goes when the socket does; empty for TCP, and for one handed over."""
-    if listener.family != socket.AF_UNIX or listener.fileno() in _kept:
-        return ""
-    return str(listener.getsockname())
+@dataclass(frozen=True, slots=True)
+class SocketFile:
+    """The file of a unix socket, and which one it is: another server may have replaced it."""
+
+    path: str
+    inode: int
 
 
-def remove(path: str) -> None:
-    """Take the file of a unix socket away."""
-    if path:
+def file_of(listener: socket.socket) -> SocketFile | None:
+    """The file that goes when the socket does; None for TCP, one closed and one handed over."""
+    if listener.family != socket.AF_UNIX or listener.fileno() in {-1, *_kept}:
+        return None
+    path = str(listener.getsockname())
+    try:
+        return SocketFile(path, os.lstat(path).st_ino)
+    except OSError:
+        return None
+
+
+def remove(file: SocketFile | None) -> None:
+    """Take the file of a unix socket away, unless it is another server's by now."""
+    if file is not None:
         with contextlib.suppress(OSError):
-            Path(path).unlink()
+            if os.lstat(file.path).st_ino == file.inode:
+                Path(file.path).unlink()
 
 
 def _bind_tcp(address: Listen, *, shared: bool = False) -> socket.socket:

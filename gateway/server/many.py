@@ -12,7 +12,7 @@ import uvloop
 from gateway import logs
 from gateway.config.model import Config
 
-from .listeners import bind, bind_again, path_of, remove
+from .listeners import SocketFile, bind, bind_again, file_of, remove
 from .notify import Notifier
 from .place import Place
 from .reload import Load, beat, reload_on
@@ -33,20 +33,20 @@ def run_many(config: Config, *, load: Load | None = None, watchdog: int = 10) ->
     logs.configure(config.log.level, config.log.format)
     first: list[socket.socket] = []
     places: list[Place] = []
-    paths: list[str] = []
+    files: list[SocketFile | None] = []
     try:
         # One by one: what was bound before one that cannot be is released again.
         addresses = (*config.listen, config.internal.listen)
         first.extend(bind(address, shared=True) for address in addresses)
-        paths.extend(map(path_of, first))
+        files.extend(map(file_of, first))
         places.extend(_places(config, first))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(config, places, load, watchdog))
     finally:
         for listener in (*first, *(each for place in places for each in place.listeners)):
             listener.close()
-        for path in paths:
-            remove(path)
+        for file in files:
+            remove(file)
 
 
 def _places(config: Config, first: list[socket.socket]) -> list[Place]:

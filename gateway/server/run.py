@@ -13,7 +13,7 @@ from gateway import logs
 from gateway.brokers.make import make_broker
 from gateway.config.model import Config
 
-from .listeners import bind, release
+from .listeners import SocketFile, bind, file_of, release, remove
 from .notify import Notifier
 from .public import Extend
 from .reload import Load, beat, reload_on
@@ -40,16 +40,21 @@ def run(
     logs.configure(config.log.level, config.log.format)
     public: list[socket.socket] = []
     internal: list[socket.socket] = []
+    files: list[SocketFile | None] = []
     try:
         # One by one: what was bound before one that cannot be is released again.
         public.extend(bind(address) for address in config.listen)
         internal.append(bind(config.internal.listen))
+        # The worker closes its listeners when it stops; what they are called is known only now.
+        files += map(file_of, (*public, *internal))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             worker = Worker(config, make_broker(config.broker), extend=extend)
             runner.run(_serve(worker, public, internal, load=load, on_ready=on_ready))
     finally:
         for listener in (*public, *internal):
             release(listener)
+        for file in files:
+            remove(file)
     return 0
 
 

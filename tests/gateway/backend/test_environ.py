@@ -174,7 +174,7 @@ def test_whatever_a_client_sends_becomes_http_names_only(headers: list[tuple[str
         return
     for name, value in pairs:
         assert name.startswith("HTTP_")
-        assert name.removeprefix("HTTP_").replace("_", "").isalnum()
+        assert set(name) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
         assert not name.startswith("HTTP_WS_")
         assert not {"\0", "\r", "\n"} & set(value)
 

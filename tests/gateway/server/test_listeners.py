@@ -9,7 +9,7 @@ import pytest
 from gateway.config.model import Config
 from gateway.config.units import Listen, listen
 from gateway.errors import ConfigurationError
-from gateway.server.listeners import bind, release
+from gateway.server.listeners import bind, file_of, release, remove
 from gateway.server.reload import fixed_changes
 from gateway.server.run import run
 from gateway.server.worker import push_base
@@ -65,6 +65,32 @@ def test_the_socket_of_a_server_that_lives_is_not_replaced(tmp_path: Path) -> No
     assert "the address is taken" in problem(listen(f"unix:{path}"))
     assert path.exists()
     release(alive)
+
+
+def test_the_file_of_a_socket_goes_though_its_server_has_closed_it(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    listener = bind(listen(f"unix:{path}"))
+    file = file_of(listener)
+    listener.close()
+
+    release(listener)
+    remove(file)
+    assert not path.exists()
+
+
+def test_the_file_of_the_gateway_that_took_over_stays(tmp_path: Path) -> None:
+    """A rolling restart on a unix socket: the old one ends after the new one has begun."""
+    path = tmp_path / "s"
+    old = bind(listen(f"unix:{path}"))
+    file = file_of(old)
+    old.close()
+    # The file system may give the number of a file that is gone to the next one.
+    path.rename(tmp_path / "kept")
+    new = bind(listen(f"unix:{path}"))
+
+    remove(file)
+    assert path.exists()
+    release(new)
 
 
 def test_ipv6_stands_beside_ipv4_on_one_port() -> None:
