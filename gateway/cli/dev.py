@@ -13,6 +13,7 @@ from gateway.config.loading import load
 from gateway.config.model import Config
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.server.demo import DemoRoute, LastRequest, add_demo
+from gateway.server.pages import CONNECTIONS, PhpPages
 from gateway.server.phpfpm import PrivatePhpFpm
 from gateway.server.run import run
 from gateway.server.worker import Worker
@@ -45,7 +46,10 @@ def command(directory: Path, port: int, internal_port: int, config_file: str | N
         root = _document_root(config, directory)
         logs.configure(config.log.level, config.log.format)
         with PrivatePhpFpm(
-            root, children=children_for(config), on_line=_log_line, on_exit=_log_exit
+            root,
+            children=children_for(config) + CONNECTIONS,
+            on_line=_log_line,
+            on_exit=_log_exit,
         ) as php_fpm:
             _serve(read, root, php_fpm.socket, port, internal_port)
     except GatewayError as exc:
@@ -67,7 +71,8 @@ def _serve(
             DemoRoute(route.name, route.path, example_path(route), page_of(route, root))
             for route in config.routes
         ]
-        add_demo(app, routes=routes, examples=root, last_request=last_request)
+        pages = PhpPages(root, socket, {"WSGATE_API": f"http://{config.internal.listen}"})
+        add_demo(app, routes=routes, examples=root, last_request=last_request, pages=pages)
 
     def on_ready(worker: Worker) -> None:
         last_request.watch(worker.metrics.fastcgi_request_duration_seconds)

@@ -88,8 +88,9 @@ def example_path(route: Route) -> str:
 
 def page_of(route: Route, root: Path) -> str:
     """Where the page of the route's folder is served, empty when it has none."""
-    folder = (root / route.script.lstrip("/")).parent
-    if not route.script or not (folder / "index.html").is_file():
+    # A route that PHP hears nothing of has the name of its folder.
+    folder = (root / route.script.lstrip("/")).parent if route.script else root / route.name
+    if not (folder / "index.html").is_file() or not folder.is_relative_to(root):
         return ""
     inner = folder.relative_to(root).as_posix()
     return "/examples/" if inner == "." else f"/examples/{inner}/"
@@ -115,7 +116,7 @@ def _add(data: dict[str, Any], root: Path, folder: Path) -> None:
         route.setdefault("upstream", UPSTREAM)
         if name and len(routes) == 1:
             route.setdefault("name", name)
-        if "messages" not in route:
+        if "messages" not in route and (folder / SCRIPT).is_file():
             route.setdefault("script", script)
     for key in _LISTS:
         data.setdefault(key, []).extend(routes if key == "routes" else fragment.get(key, []))

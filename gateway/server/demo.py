@@ -1,13 +1,14 @@
 """The demo page, the examples' own pages and what they need to know; only `wsgate dev` adds them.
 
-Everything is static but two small JSON answers. The page carries its script and its style in
-itself; the Content-Security-Policy names both by their hashes and allows nothing else.
+Everything is static but two small JSON answers and the examples' PHP pages. The demo page carries
+its script and its style in itself; the Content-Security-Policy names both by their hashes and
+allows nothing else.
 """
 
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,8 +18,12 @@ from aiohttp import web
 
 from gateway.metrics import Family, Histogram
 
+from .pages import PhpPages
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 _INLINE: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
-# What an example's page may consist of: its PHP and YAML are nobody's business.
+# What an example's page may consist of: the text of its PHP and YAML is nobody's business.
 _PAGE_FILES: Final = frozenset({".html", ".css", ".js", ".svg", ".png", ".ico"})
 _COMMON_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -28,6 +33,7 @@ _COMMON_HEADERS: Final = {
 _EXAMPLE_POLICY: Final = (
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_EXAMPLE_HEADERS: Final = {**_COMMON_HEADERS, "Content-Security-Policy": _EXAMPLE_POLICY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +82,12 @@ def add_demo(
     routes: Sequence[DemoRoute],
     examples: Path,
     last_request: Callable[[], float | None] = lambda: None,
+    pages: PhpPages | None = None,
 ) -> None:
     """Answer `/`, `/demo/...` and `/examples/...`.
 
     `last_request` gives the seconds the latest FastCGI request took, or None before the first.
+    `pages` runs the PHP pages; without it there are none.
     """
     page = (files("gateway.server") / "demo.html").read_text(encoding="utf-8")
     headers = {**_COMMON_HEADERS, "Content-Security-Policy": content_security_policy(page)}
@@ -89,7 +97,6 @@ def add_demo(
             for route in routes
         ]
     }
-    root = examples.resolve()
 
     async def index(_request: web.Request) -> web.Response:
         return web.Response(text=page, content_type="text/html", headers=headers)
@@ -102,16 +109,6 @@ def add_demo(
         milliseconds = None if seconds is None else round(seconds * 1000, 3)
         return web.json_response({"milliseconds": milliseconds}, headers=_COMMON_HEADERS)
 
-    async def example(request: web.Request) -> web.StreamResponse:
-        file = page_file(root, request.match_info["file"])
-        if file is None:
-            raise web.HTTPNotFound
-        if file.is_dir():
-            raise web.HTTPFound(f"{request.path}/")
-        return web.FileResponse(
-            file, headers={**_COMMON_HEADERS, "Content-Security-Policy": _EXAMPLE_POLICY}
-        )
-
     async def no_icon(_request: web.Request) -> web.Response:
         return web.Response(status=204)
 
@@ -119,7 +116,32 @@ def add_demo(
     app.router.add_get("/favicon.ico", no_icon)
     app.router.add_get("/demo/routes.json", routes_json)
     app.router.add_get("/demo/last-request.json", last_request_json)
-    app.router.add_get("/examples/{file:.+}", example)
+    example = _example_handler(examples.resolve(), pages)
+    app.router.add_get("/examples/{file:.+}", example, allow_head=False)
+    app.router.add_post("/examples/{file:.+}", example)
+    if pages is not None:
+        app.on_cleanup.append(lambda _app: pages.close())
+
+
+def _example_handler(root: Path, pages: PhpPages | None) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["file"]
+        script = None if pages is None else pages.script(name)
+        if pages is not None and script is not None:
+            answer = await pages.answer(request, script)
+            for header, value in _EXAMPLE_HEADERS.items():
+                answer.headers.setdefault(header, value)
+            return answer
+        if request.method != "GET":
+            raise web.HTTPMethodNotAllowed(request.method, ["GET"])
+        file = page_file(root, name)
+        if file is None:
+            raise web.HTTPNotFound
+        if file.is_dir():
+            raise web.HTTPFound(f"{request.path}/")
+        return web.FileResponse(file, headers=_EXAMPLE_HEADERS)
+
+    return answer
 
 
 def content_security_policy(page: str) -> str:
