@@ -12,9 +12,12 @@ from pathlib import Path
 class Running:
     """A `wsgate dev` of a test's own."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, temporary: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, port: int, internal_port: int, temporary: Path
+    ) -> None:
         self.process = process
         self.port = port
+        self.internal_port = internal_port
         self.temporary = temporary
 
     @property
@@ -61,7 +64,7 @@ async def dev(
                     break
             else:
                 raise AssertionError("it did not start")
-        yield Running(process, port, temporary)
+        yield Running(process, port, internal_port, temporary)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
