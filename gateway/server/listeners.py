@@ -100,6 +100,16 @@ def remove(file: SocketFile | None) -> None:
                 Path(file.path).unlink()
 
 
+def push_base(internal: Listen) -> str:
+    """The internal listener's address as PHP on this machine reaches it."""
+    if internal.is_unix:
+        return "http://localhost"
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(internal.host)
+    if host is None:
+        host = f"[{internal.host}]" if ":" in internal.host else internal.host
+    return f"http://{host}:{internal.port}"
+
+
 def _bind_tcp(address: Listen, *, shared: bool = False) -> socket.socket:
     found = socket.getaddrinfo(
         address.host or None,

@@ -25,7 +25,6 @@ from gateway.channels.service import ChannelService
 from gateway.clock import Clock, SystemClock
 from gateway.codes import CloseCode
 from gateway.config.model import Config
-from gateway.config.units import Listen
 from gateway.metrics import Metrics, Snapshot
 from gateway.sessions.connections import Connections
 from gateway.sessions.farewell import Farewell
@@ -40,7 +39,7 @@ from gateway.transports.proxies import TrustedProxies
 from .company import Company
 from .drain import drain
 from .leases import Leases
-from .listeners import BACKLOG
+from .listeners import BACKLOG, push_base
 from .public import Extend, create_public
 from .reception import Reception
 from .runtime import Runtime
@@ -295,16 +294,6 @@ class Worker:
                 self.runtime.expire(asyncio.get_running_loop().time())
             except Exception:
                 log.exception("sweep failed")
-
-
-def push_base(internal: Listen) -> str:
-    """The internal listener's address as PHP on this machine reaches it."""
-    if internal.is_unix:
-        return "http://localhost"
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(internal.host)
-    if host is None:
-        host = f"[{internal.host}]" if ":" in internal.host else internal.host
-    return f"http://{host}:{internal.port}"
 
 
 def _rate(config: Config) -> float | None:

@@ -23,8 +23,8 @@ class Handshake:
 
     `headers` are in the order in which they came, names in lower case, repeated names repeated.
     `path` and `query` are as on the wire (percent-encoded, query without its "?").
-    `remote`, `scheme` and `host` are the client's own: proxies that are trusted have been seen
-    through. `subprotocols` are the offers, in the client's order.
+    `remote` and `scheme` are the client's own: proxies that are trusted have been seen through.
+    `subprotocols` are the offers, in the client's order.
     """
 
     kind: TransportKind

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from tests.inprocess import Gateway, ask, closed
@@ -203,6 +204,7 @@ class TestReplies:
             ("header('WS-Close: nonsense');", (502, "upstream_error")),
             ("echo str_repeat('x', 5000000);", (502, "upstream_error")),
             ("header('Content-Length: 3'); echo 'four';", (502, "upstream_error")),
+            ('for ($i = 0; $i < 3000; $i++) header("X-$i: 1");', (502, "upstream_error")),
             ("usleep(1500000);", (504, "upstream_timeout")),
         ],
     )
@@ -401,6 +403,17 @@ class TestRoutes:
                 found = json.loads(await ask(client, ENV))
             assert found["REMOTE_ADDR"] == expected
             assert found.get("HTTPS") == ("on" if trusted else None)
+
+
+async def test_good_frames_leave_no_line_in_the_log_at_whatever_level(start: Start) -> None:
+    gateway = await start()
+    with capture_logs() as logs:
+        async with gateway.connect() as client:
+            for number in range(20):
+                assert await ask(client, f"echo {number};") == str(number)
+            assert await ask(client, "header('WS-Subscribe: a'); echo 'in';") == "in"
+        await gateway.until(lambda: gateway.events)
+    assert logs == []
 
 
 async def test_disconnect_comes_after_everything_that_was_sent(start: Start) -> None:

@@ -9,10 +9,9 @@ import pytest
 from gateway.config.model import Config
 from gateway.config.units import Listen, listen
 from gateway.errors import ConfigurationError
-from gateway.server.listeners import bind, file_of, release, remove
+from gateway.server.listeners import bind, file_of, push_base, release, remove
 from gateway.server.reload import fixed_changes
 from gateway.server.run import run
-from gateway.server.worker import push_base
 from tests.phpfpm import free_port
 
 
