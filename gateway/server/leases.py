@@ -15,6 +15,10 @@ from fastcgi import Pool
 from gateway.backend.upstreams import Upstreams
 
 _TICK: Final = 0.05
+_OWING_TICK: Final = 0.01
+"""While others wait for what this worker is to give back."""
+_RECENT: Final = 1.0
+"""Who has had work within this time keeps a connection."""
 
 Report = tuple[int, int, int]
 """The number of the newest limit, the demand, and what is held."""
@@ -27,6 +31,8 @@ class _Lease:
     number: int = 0
     replaced: list[Pool] = field(default_factory=list)
     told: Report = (-1, 0, 0)
+    sent: int = 0
+    worked_at: float = -_RECENT
 
     def apply(self) -> None:
         """Keep the limit, all pools together."""
@@ -39,10 +45,15 @@ class _Lease:
             left -= max(numbers.open, least)
         self.pool.set_limit(max(left, 0))
 
-    def report(self) -> Report:
+    def report(self, now: float) -> Report:
         """How it stands now."""
         numbers = [pool.statistics() for pool in (self.pool, *self.replaced)]
         demand = sum(each.open - each.idle + each.waiting for each in numbers)
+        sent = sum(each.sent for each in numbers)
+        if demand or sent != self.sent:
+            self.worked_at, self.sent = now, sent
+        if now - self.worked_at < _RECENT:
+            demand = max(demand, 1)
         held = max(self.limit, sum(each.open for each in numbers))
         return self.number, demand, held
 
@@ -53,10 +64,14 @@ class _Lease:
         ]
 
     @property
+    def owing(self) -> bool:
+        """Whether more is held than may be."""
+        return self.told[2] > self.limit
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing of it will change by itself."""
-        _, demand, held = self.told
-        return not demand and held <= self.limit and not self.replaced
+        return not self.told[1] and not self.owing and not self.replaced
 
 
 class Leases:
@@ -122,15 +137,19 @@ class Leases:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        loop = asyncio.get_running_loop()
         changed: dict[str, Report] = {}
         for name, lease in self._leases.items():
             if lease.replaced:
                 lease.tidy()
                 lease.apply()
-            report = lease.report()
+            report = lease.report(loop.time())
             if report != lease.told:
                 lease.told = changed[name] = report
         if changed and self._tell is not None:
             self._tell(changed)
-        if not all(lease.quiet for lease in self._leases.values()):
-            self._timer = asyncio.get_running_loop().call_later(_TICK, self._look)
+        # A worker alone has nobody to tell; it only waits for replaced pools to end.
+        alone = self._tell is None
+        if any(lease.replaced or not (alone or lease.quiet) for lease in self._leases.values()):
+            owing = any(lease.owing for lease in self._leases.values())
+            self._timer = loop.call_later(_OWING_TICK if owing else _TICK, self._look)

@@ -63,7 +63,8 @@ async def reload_on(
             await apply(config)
             log.info("configuration reloaded", routes=[route.name for route in config.routes])
         except GatewayError as exc:
-            log.error("reload refused, the old configuration stays", problems=str(exc))  # noqa: TRY400 - a mistake in the file has no traceback
+            problems = getattr(exc, "problems", None) or [str(exc)]
+            log.error("reload refused, the old configuration stays", problems=list(problems))  # noqa: TRY400 - a mistake in the file has no traceback
         except Exception:
             log.exception("reload failed")
         notifier.ready()

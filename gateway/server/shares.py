@@ -3,9 +3,8 @@
 Every worker is promised a limit. A limit is raised at once and counts from that moment; it is
 lowered by asking, and what was asked back counts until the worker says that it has let go. So the
 sum of what counts never exceeds the cap, whatever arrives late. Whoever needs more than it has
-gets it from those who need less: one busy worker can have the whole cap, but for one connection
-that each idle one keeps. Where there are more workers than connections, nobody keeps any, and
-those who need one take turns.
+gets it from those who need less, so that one busy worker can have the whole cap. Where more
+workers need a connection than there are, they take turns.
 
 Without I/O and without a clock.
 """
@@ -109,10 +108,9 @@ class Shares:
         even = self.cap // max(len(names), 1)
         if all(stake.demand <= even for stake in self._stakes.values()):
             return dict.fromkeys(names, even)
-        least = min(even, 1)
-        shares = dict.fromkeys(names, least)
-        free = self.cap - least * len(names)
-        hungry = [name for name in names if self._stakes[name].demand > least]
+        shares = dict.fromkeys(names, 0)
+        free = self.cap
+        hungry = [name for name in names if self._stakes[name].demand]
         while hungry and free > 0:
             each = free // len(hungry)
             if not each:
