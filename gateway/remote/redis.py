@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from gateway.errors import BrokerUnavailableError, ConfigurationError
 
+from .addresses import host_of, without_secrets
+
 try:
     from redis import exceptions
     from redis.asyncio import Redis as Client
@@ -233,7 +235,7 @@ def _open(url: str) -> Server:
     if not topology:
         client = Client.from_url(url, **_common())
         client.connection_pool.make_connection()  # an unknown option shows here
-        return Server(client, _public(url))
+        return Server(client, without_secrets(url))
     authority, _, path = rest.partition("/")
     auth, at, listed = authority.rpartition("@")
     query = dict(parse_qsl(urlsplit(url).query))
@@ -241,7 +243,7 @@ def _open(url: str) -> Server:
         key: query.pop(key) for key in ("sentinel_username", "sentinel_password") if key in query
     }
     sentinel = topology == "sentinel"
-    hosts = [_host(each, _SENTINEL_PORT if sentinel else _PORT) for each in listed.split(",")]
+    hosts = [host_of(each, _SENTINEL_PORT if sentinel else _PORT) for each in listed.split(",")]
     name, _, database = path.partition("?")[0].partition("/")
     number = database if sentinel else name
     found = parse_url(f"{kind}://{auth}{at}host/{number}?{urlencode(query)}")
@@ -250,13 +252,13 @@ def _open(url: str) -> Server:
     if kind == "rediss":
         options["ssl"] = True
     if not sentinel:
-        return _Cluster(hosts, options, _public(url))
+        return _Cluster(hosts, options, without_secrets(url))
     if not name:
         raise ValueError("redis+sentinel:// needs the name of the master: .../mymaster")
     secure = {k: v for k, v in options.items() if k.startswith("ssl")}
     guards = {key.removeprefix("sentinel_"): value for key, value in own.items()}
     watch: Any = Sentinel(hosts, sentinel_kwargs={**_common(), **secure, **guards}, **options)
-    return _Watched(watch, name, _public(url))
+    return _Watched(watch, name, without_secrets(url))
 
 
 def _common() -> dict[str, Any]:
@@ -266,18 +268,6 @@ def _common() -> dict[str, Any]:
         "socket_timeout": None,
         "socket_connect_timeout": _CONNECT_TIMEOUT,
     }
-
-
-def _host(text: str, default: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname:
-        raise ValueError("a host is missing")
-    return parts.hostname, parts.port or default
-
-
-def _public(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def _judged(answer: Any) -> Any:

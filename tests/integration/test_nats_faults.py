@@ -160,12 +160,12 @@ async def test_a_worker_that_does_not_keep_up_tells_of_the_gap(server) -> None:
         plain, kept = await joined(service, "room"), await joined(service, "kept.a")
         broker = service._broker
         assert isinstance(broker, NatsBroker)
-        for _, subscription in broker._subscriptions.values():
+        for _, subscription in broker._listening._subscriptions.values():
             subscription._pending_bytes_limit = 1
         for name in ("room", "kept.a"):
             await publish(other, name, b"dropped")
         await eventually(lambda: plain.told == ["gap"])
-        for _, subscription in broker._subscriptions.values():
+        for _, subscription in broker._listening._subscriptions.values():
             subscription._pending_bytes_limit = 10**6
 
         await publish(other, "kept.a", b"after")

@@ -9,12 +9,11 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import structlog
 
 from gateway.brokers import wire
-from gateway.brokers.local import Local
 from gateway.brokers.turns import Turns
 from gateway.channels.broker import (
     Abilities,
@@ -31,12 +30,12 @@ from gateway.errors import (
     NodeGoneError,
     UnsupportedByBrokerError,
 )
-from gateway.logs import Throttle
 from gateway.remote.backoff import Backoff
 from gateway.tasks import TaskSet
 
 from .client import NatsClient, NobodyError
 from .history import Histories
+from .listening import Listening
 from .names import Names, is_node
 
 log = structlog.get_logger()
@@ -75,8 +74,6 @@ class NatsBroker:
     ) -> None:
         timing = timing or Timing()
         self.node = node or secrets.token_urlsafe(6)
-        self.malformed = 0
-        """Messages that were dropped because they are not what a gateway sends."""
         self._names = Names(prefix)
         self._ask_within = timing.ask
         self._client = NatsClient(
@@ -88,15 +85,12 @@ class NatsBroker:
             ping_interval=timing.ping,
         )
         self._histories = Histories(self._client, self._names)
-        self._locals: dict[str, Local] = {}
-        self._subscriptions: dict[str, tuple[str, Any]] = {}
-        self._channels: dict[str, str] = {}
+        self._listening = Listening(self._client, self._histories, self._names)
         self._turns = Turns()
         self._tasks = TaskSet()
         self._answering = TaskSet()
         self._disturbed = asyncio.Event()
         self._settled = self._serving = False
-        self._throttle = Throttle()
         self._receiver: Receiver | None = None
 
     # Life
@@ -106,21 +100,25 @@ class NatsBroker:
         """Whether the server answers, and what was missed has been read."""
         return self._client.ready and self._settled
 
+    @property
+    def malformed(self) -> int:
+        """Messages that were dropped because they are not what a gateway sends."""
+        return self._listening.malformed
+
     async def start(self, receiver: Receiver) -> None:
         """Connect in the background."""
-        self._receiver = receiver
+        self._receiver = self._listening.receiver = receiver
         self._tasks.spawn(self._keep_settled(), name="nats broker")
         self._client.start()
 
     async def stop(self) -> None:
         """Disconnect. Idempotent."""
-        self._receiver = None
+        self._receiver = self._listening.receiver = None
         self._settled = False
         await self._tasks.close()
         await self._answering.close()
         await self._client.stop()
-        self._locals.clear()
-        self._subscriptions.clear()
+        self._listening.clear()
 
     # Channels
 
@@ -140,10 +138,10 @@ class NatsBroker:
         if not rules.keeps_history:
             async with self._turns.of(channel):
                 await self._client.publish(self._names.plain(channel), b"P0  " + body)
-            return Receipt(self._count(channel), NOWHERE)
+            return Receipt(self._listening.count(channel), NOWHERE)
         self._need_history()
         position = await self._histories.append(channel, rules, body)
-        return Receipt(self._count(channel), position)
+        return Receipt(self._listening.count(channel), position)
 
     async def join(self, channel: str, member: Member, rules: ChannelRules) -> Position:
         """Listen, then look where the channel stands; from its return on, nothing is missed."""
@@ -151,32 +149,11 @@ class NatsBroker:
             self._refuse("explicit channels, presence and max_subscribers are not to be had")
         if rules.keeps_history:
             self._need_history()
-        local = self._locals.get(channel)
-        if local is None:
-            local = self._locals[channel] = Local(rules)
-        local.joining += 1
-        try:
-            async with self._turns.of(channel):
-                local.rules = rules
-                await self._listen(channel, rules)
-                position = NOWHERE
-                if rules.keeps_history:
-                    position = await self._histories.position(channel, rules)
-                if not local.seen.epoch:
-                    local.seen = position
-                local.members[member.id] = member
-                return position
-        finally:
-            local.joining -= 1
-            await self._release(channel, local)
+        return await self._listening.join(channel, member, rules)
 
     async def leave(self, channel: str, member: Member) -> None:
         """Take a subscriber away."""
-        async with self._turns.of(channel):
-            local = self._locals.get(channel)
-            if local is not None:
-                local.members.pop(member.id, None)
-                await self._release(channel, local)
+        await self._listening.leave(channel, member)
 
     async def history(
         self, channel: str, rules: ChannelRules, *, since: Position | None, limit: int | None
@@ -221,53 +198,7 @@ class NatsBroker:
         if not self.abilities.history:
             self._refuse("there is no history without JetStream, which this server has not on")
 
-    def _count(self, channel: str) -> int:
-        local = self._locals.get(channel)
-        return len(local.members) if local is not None else 0
-
-    # Listening
-
-    async def _listen(self, channel: str, rules: ChannelRules) -> None:
-        subject = (
-            self._names.stored(channel, rules)
-            if rules.keeps_history
-            else self._names.plain(channel)
-        )
-        known = self._subscriptions.get(channel)
-        if known is not None and known[0] == subject:
-            return
-        subscription = await self._client.subscribe(
-            subject, lambda payload: self._hear(channel, payload)
-        )
-        self._subscriptions[channel] = (subject, subscription)
-        self._channels[subject] = channel
-        if known is not None:
-            self._channels.pop(known[0], None)
-            await self._client.unsubscribe(known[1])
-
-    async def _release(self, channel: str, local: Local) -> None:
-        if not local.deserted or self._locals.get(channel) is not local:
-            return
-        del self._locals[channel]
-        known = self._subscriptions.pop(channel, None)
-        if known is not None:
-            self._channels.pop(known[0], None)
-            await self._client.unsubscribe(known[1])
-
-    def _hear(self, channel: str, payload: bytes) -> None:
-        local, receiver = self._locals.get(channel), self._receiver
-        if local is None or receiver is None or payload.startswith(b"M"):
-            return
-        try:
-            if not payload.startswith(b"P"):
-                raise wire.MalformedError("of no known kind")  # noqa: TRY301 - one place drops
-            publication = wire.read_publication(channel, payload)
-        except wire.MalformedError as exc:
-            self.malformed += 1
-            if self._throttle.allows():
-                log.warning("message dropped", reason=str(exc), **self._throttle.taken())
-            return
-        local.pass_on(publication, receiver)
+    # Questions
 
     def _on_question(self, question: bytes, respond: Callable[[bytes], Awaitable[None]]) -> None:
         if self._receiver is not None and len(self._answering) < _ANSWERS_AT_ONCE:
@@ -282,26 +213,15 @@ class NatsBroker:
     def _on_down(self) -> None:
         self._settled = False
         self._histories.forget()
-        for local in self._locals.values():
-            local.lose()
+        self._listening.lose()
 
     def _on_up(self) -> None:
-        for channel, local in tuple(self._locals.items()):
-            if local.lost and not local.seen.epoch and self._receiver is not None:
-                local.give_up(channel, self._receiver, NOWHERE)
+        self._listening.listen_again()
         self._disturbed.set()
 
     def _on_slow(self, subject: str) -> None:
-        """Messages of one subject were dropped because this worker does not keep up."""
-        channel = self._channels.get(subject)
-        local = self._locals.get(channel) if channel is not None else None
-        if local is None or channel is None or self._receiver is None or local.lost:
-            return
-        local.lose()
-        if local.seen.epoch:
+        if self._listening.drop(subject):
             self._disturbed.set()
-        else:
-            local.give_up(channel, self._receiver, NOWHERE)
 
     async def _keep_settled(self) -> None:
         backoff = Backoff(0.05, 1.0)
@@ -327,9 +247,4 @@ class NatsBroker:
             self.abilities = replace(self.abilities, history=able)
             if not able:
                 log.warning("NATS has no JetStream: no channel has a history")
-        for channel, local in tuple(self._locals.items()):
-            if local.lost and self._receiver is not None:
-                page = await self._histories.read(
-                    channel, local.rules, since=local.seen, limit=None
-                )
-                local.recover(channel, page, self._receiver)
+        await self._listening.restore()

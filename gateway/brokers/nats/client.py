@@ -19,6 +19,8 @@ from gateway.errors import BrokerUnavailableError, ConfigurationError, Unsupport
 from gateway.remote.patience import patience
 from gateway.tasks import TaskSet
 
+from .flushing import Flusher
+
 try:
     from nats import errors
     from nats.aio.client import Client
@@ -37,6 +39,8 @@ _NO_STREAM: Final = 10059
 _NO_MESSAGE: Final = 10037
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 _FOREVER: Final = 10**9
+_STUCK: Final = 5.0
+"""Writing waits only where the socket takes nothing more; that is for the signs of life to see."""
 
 
 class ConflictError(Exception):
@@ -71,6 +75,7 @@ class NatsClient:
         self._tasks = TaskSet()
         self._silent = False
         self._doubt = asyncio.Event()
+        self._flusher = Flusher(self._flush)
         self._told = False
         self._stopped = False
 
@@ -82,6 +87,7 @@ class NatsClient:
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._tasks.spawn(self._run(), name="nats")
+        self._tasks.spawn(self._flusher.run(), name="nats flushes")
 
     async def stop(self) -> None:
         """Give the connection up. Idempotent."""
@@ -151,9 +157,9 @@ class NatsClient:
         async def on_message(message: Any) -> None:
             heard(message.data)
 
-        async with self._call():
+        async with self._call(deadline=_STUCK):
             subscription = await self._client.subscribe(subject, cb=on_message)
-            await self._client.flush(timeout=_FOREVER)
+        await self._flusher.flushed()
         return subscription
 
     async def serve(self, subject: str, asked: Asked) -> Any:
@@ -172,9 +178,9 @@ class NatsClient:
 
     async def publish(self, subject: str, payload: bytes) -> None:
         """Send; when it returns, the server has it."""
-        async with self._call(len(payload)):
+        async with self._call(len(payload), deadline=_STUCK):
             await self._client.publish(subject, payload)
-            await self._client.flush(timeout=_FOREVER)
+        await self._flusher.flushed()
 
     async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - the library's own
         """The answer of whoever serves the subject; NobodyError."""
@@ -194,12 +200,8 @@ class NatsClient:
         async with self._call():
             try:
                 await self._client.jetstream().account_info()
-            except (js_errors.ServiceUnavailableError, js_errors.NoStreamResponseError):
-                return False
-            except js_errors.APIError as exc:
-                log.warning("JetStream refuses", reason=exc.description)
-                return False
-            except errors.NoRespondersError:
+            except (js_errors.APIError, errors.NoRespondersError) as exc:
+                log.warning("JetStream refuses", reason=str(exc))
                 return False
         return True
 
@@ -269,6 +271,10 @@ class NatsClient:
         finally:
             with contextlib.suppress(errors.Error, OSError):
                 await consumer.unsubscribe()
+
+    async def _flush(self) -> None:
+        async with self._call():
+            await self._client.flush(timeout=_FOREVER)
 
     # Errors
 

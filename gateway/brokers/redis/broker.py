@@ -7,15 +7,12 @@ workers never see half of anything. What is received is data: it is decoded, nev
 
 import asyncio
 import secrets
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from gateway.brokers import wire
-from gateway.brokers.local import Local
-from gateway.brokers.turns import Turns
 from gateway.channels.broker import (
     Abilities,
     ChannelRules,
@@ -26,7 +23,7 @@ from gateway.channels.broker import (
     Receiver,
 )
 from gateway.channels.publication import Message, Position
-from gateway.errors import BrokerUnavailableError, ChannelFullError, ChannelNotFoundError
+from gateway.errors import BrokerUnavailableError, ChannelNotFoundError
 from gateway.remote.backoff import Backoff
 from gateway.remote.patience import patience
 from gateway.remote.redis import open_server
@@ -106,7 +103,6 @@ class RedisBroker:
             commands, names, self.node, interval=timing.beat, dead_after=timing.dead_after
         )
         self._listing = Listing(commands, names)
-        self._turns = Turns()
         self._tasks = TaskSet()
         self._disturbed = asyncio.Event()
         self._settled = False
@@ -152,20 +148,20 @@ class RedisBroker:
 
     async def open(self, channel: str, rules: ChannelRules) -> bool:
         """Open the channel; True when it was not open before."""
-        async with self._turn(channel):
+        async with self._holdings.turn(channel):
             seen = self._holdings.seen(channel)
             answer = self._calls.run_by_rules(scripts.OPEN, channel, rules, seen)
         return bool(await answer)
 
     async def close(self, channel: str) -> bool:
         """Close it, forget its history, tell its subscribers; False when there was none."""
-        async with self._turn(channel):
+        async with self._holdings.turn(channel):
             answer = self._calls.run(scripts.CLOSE, channel, self._names.topic(channel))
         return bool(await answer)
 
     async def publish(self, channel: str, message: Message, rules: ChannelRules) -> Receipt:
         """Keep and send, in one step; when it returns, Redis has done both."""
-        async with self._turn(channel):
+        async with self._holdings.turn(channel):
             answer = self._calls.run_by_rules(
                 scripts.PUBLISH,
                 channel,
@@ -186,37 +182,11 @@ class RedisBroker:
         """Listen, then add the subscriber; from its return on, nothing is missed."""
         if not (self._subscriptions.ready and self._commands.ready):
             raise BrokerUnavailableError("Redis cannot be reached")
-        topic = self._names.topic(channel)
-        local = self._holdings.begin(channel, rules)
-        try:
-            if channel not in self._turns and self._subscriptions.listens(topic):
-                return await self._enter(channel, local, member)
-            async with self._turns.of(channel):
-                if not self._subscriptions.listens(topic):
-                    await self._subscriptions.want(topic)
-                return await self._enter(channel, local, member)
-        finally:
-            self._holdings.end(channel, local)
-
-    async def _enter(self, channel: str, local: Local, member: Member) -> Position:
-        known = member.id in local.members
-        # Before the answer: a leave or a closing that comes meanwhile must find it.
-        local.members[member.id] = member
-        status, *found = await self._holdings.send_join(channel, local, [member], again=False)
-        if status == b"ok":
-            position = position_of(*found)
-            if not local.seen.epoch:
-                local.seen = position
-            return position
-        if not known:
-            local.members.pop(member.id, None)
-        if status == b"full":
-            raise ChannelFullError(channel, local.rules.max_subscribers or 0)
-        raise ChannelNotFoundError(channel)
+        return await self._holdings.join(channel, member, rules)
 
     async def leave(self, channel: str, member: Member) -> None:
         """Take a subscriber away; remembered while Redis is away."""
-        async with self._turn(channel):
+        async with self._holdings.turn(channel):
             answer = self._holdings.send_leave(channel, [member])
         try:
             await answer
@@ -253,9 +223,6 @@ class RedisBroker:
         if node == self.node and self._receiver is not None:
             return await self._receiver.on_question(question)
         return await self._questions.ask(node, question)
-
-    def _turn(self, channel: str) -> AbstractAsyncContextManager[None]:
-        return self._turns.of(channel) if channel in self._turns else nullcontext()
 
     # What comes from Redis
 

@@ -3,7 +3,8 @@
 if redis.call('EXISTS', meta) == 0 then return {0, '', ARGV[10] == 'newest' and 1 or 0} end
 local epoch, offset = follow()
 if not keeps then return {0, '', ARGV[10] == 'newest' and 1 or 0} end
-trim(now_ms())
+redis.call('XTRIM', stream, 'MAXLEN', size)
+expire(now_ms())
 local answer = {offset, epoch, 1}
 local entries
 if ARGV[10] == 'since' then

@@ -7,6 +7,7 @@ while Redis was away are taken out first.
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -14,8 +15,10 @@ import structlog
 
 from gateway.brokers import wire
 from gateway.brokers.local import Local
+from gateway.brokers.turns import Turns
 from gateway.channels.broker import ChannelRules, Member, Page, Receiver
 from gateway.channels.publication import NOWHERE, Position
+from gateway.errors import ChannelError, ChannelFullError, ChannelNotFoundError
 from gateway.logs import Throttle
 from gateway.remote.redis_subscriptions import Subscriptions
 
@@ -36,6 +39,7 @@ class Holdings:
         self._calls, self._subscriptions, self._node = calls, subscriptions, node
         self._locals: dict[str, Local] = {}
         self._departed: dict[tuple[str, str], Member] = {}
+        self._turns = Turns()
         self._throttle = Throttle()
         self.malformed = 0
 
@@ -58,19 +62,36 @@ class Holdings:
         local = self._locals.get(channel)
         return local.seen if local is not None else NOWHERE
 
-    def begin(self, channel: str, rules: ChannelRules) -> Local:
-        """Somebody is about to join; `end` follows whatever becomes of it."""
+    def turn(self, channel: str) -> AbstractAsyncContextManager[None]:
+        """Calls about a channel go out in turn; a join that must listen first holds it."""
+        return self._turns.of(channel) if channel in self._turns else nullcontext()
+
+    async def join(self, channel: str, member: Member, rules: ChannelRules) -> Position:
+        """As Broker.join."""
+        topic = self._calls.names.topic(channel)
         local = self._locals.get(channel)
         if local is None:
             local = self._locals[channel] = Local(rules)
         local.rules = rules
         local.joining += 1
-        return local
-
-    def end(self, channel: str, local: Local) -> None:
-        """A join has ended."""
-        local.joining -= 1
-        self._release(channel, local)
+        known = True
+        try:
+            listens = self._subscriptions.listens(topic)
+            async with self.turn(channel) if listens else self._turns.of(channel):
+                if not self._subscriptions.listens(topic):
+                    await self._subscriptions.want(topic)
+                known = member.id in local.members
+                # Before the answer: a leave or a closing that comes meanwhile must find it.
+                local.members[member.id] = member
+                answer = self.send_join(channel, local, [member], again=False)
+            return _admitted(channel, local, await answer)
+        except ChannelError:
+            if not known:
+                local.members.pop(member.id, None)
+            raise
+        finally:
+            local.joining -= 1
+            self._release(channel, local)
 
     def send_join(
         self, channel: str, local: Local, members: Sequence[Member], *, again: bool
@@ -227,6 +248,18 @@ class Holdings:
             self.drop(exc)
             return Page((), position, recovered=since is None)
         return Page(publications, position, recovered=bool(whole))
+
+
+def _admitted(channel: str, local: Local, answer: list[Any]) -> Position:
+    status, *found = answer
+    if status == b"full":
+        raise ChannelFullError(channel, local.rules.max_subscribers or 0)
+    if status != b"ok":
+        raise ChannelNotFoundError(channel)
+    position = position_of(*found)
+    if not local.seen.epoch:
+        local.seen = position
+    return position
 
 
 def _bulks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -19,7 +19,7 @@ if found[1] or keeps or key then
     redis.call('XADD', stream, 'MAXLEN', size, offset .. '-0', 't', now, 'm', ARGV[11])
     redis.call('PEXPIREAT', stream, ends)
     redis.call('HSET', meta, 'hu', ends)
-    trim(now)
+    expire(now)
   end
   if key then
     redis.call('DEL', key)

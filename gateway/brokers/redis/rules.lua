@@ -36,11 +36,11 @@ local function next_id(id)
   return string.format('%.0f', tonumber(string.match(id, '^%d+')) + 1)
 end
 
--- Forget what is too old or too much.
-local function trim(now)
-  redis.call('XTRIM', stream, 'MAXLEN', size)
+-- Forget what is too old.
+local function expire(now)
+  local count = 1
   while true do
-    local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 16)
+    local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', count)
     local last
     for _, entry in ipairs(oldest) do
       if tonumber(entry[2][2]) > now - ttl then break end
@@ -48,5 +48,6 @@ local function trim(now)
     end
     if not last then return end
     redis.call('XTRIM', stream, 'MINID', next_id(last))
+    count = 16
   end
 end
