@@ -137,7 +137,8 @@ class NatsBroker:
         body = wire.body_of(message)
         if not rules.keeps_history:
             async with self._turns.of(channel):
-                await self._client.publish(self._names.plain(channel), b"P0  " + body)
+                sent = await self._client.send(self._names.plain(channel), b"P0  " + body)
+            await sent
             return Receipt(self._listening.count(channel), NOWHERE)
         self._need_history()
         position = await self._histories.append(channel, rules, body)

@@ -176,11 +176,11 @@ class NatsClient:
         with contextlib.suppress(errors.Error, OSError):
             await subscription.unsubscribe()
 
-    async def publish(self, subject: str, payload: bytes) -> None:
-        """Send; when it returns, the server has it."""
+    async def send(self, subject: str, payload: bytes) -> asyncio.Future[None]:
+        """Write; what is returned is done when the server has it."""
         async with self._call(len(payload), deadline=_STUCK):
             await self._client.publish(subject, payload)
-        await self._flusher.flushed()
+        return self._flusher.flushed()
 
     async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - the library's own
         """The answer of whoever serves the subject; NobodyError."""
