@@ -1,66 +1,14 @@
 """The demo page and the examples in a real browser: Debian's Chromium, driven by playwright."""
 
-import asyncio
-import os
-import re
-import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from gateway.server.phpfpm import find_php_fpm
-from tests.wsgate import Running, dev
 
-ROOT = Path(__file__).parents[2]
-PHP = shutil.which("php")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
-    pytest.mark.skipif(find_php_fpm() is None, reason="needs php-fpm"),
-]
-EXAMPLES = len([path for path in (ROOT / "php-example").iterdir() if path.is_dir()])
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-proxy-server",
-]
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield launched
-        await launched.close()
-
-
-@pytest.fixture
-async def gateway(
-    tmp_path: Path, unused_tcp_port_factory, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Running]:
-    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
-    monkeypatch.setenv("QUEUE_FOLDER", str(tmp_path / "queue"))
-    async with dev(ROOT / "php-example", tmp_path / "tmp", *ports) as running:
-        yield running
-
-
-@pytest.fixture
-async def page(browser: Browser, gateway: Running) -> AsyncIterator[Page]:
-    context = await browser.new_context(base_url=f"http://127.0.0.1:{gateway.port}")
-    context.set_default_timeout(15_000)
-    opened = await context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    yield opened
-    await context.close()
-    # A refused handshake is the one thing a browser writes down by itself.
-    assert [text for text in complaints if "WebSocket connection to" not in text] == []
+EXAMPLES = Path(__file__).parents[2] / "php-example"
+pytestmark = pytest.mark.skipif(find_php_fpm() is None, reason="needs php-fpm")
 
 
 async def test_the_demo_page_from_connect_to_disconnect(page: Page) -> None:
@@ -76,7 +24,9 @@ async def test_the_demo_page_from_connect_to_disconnect(page: Page) -> None:
 
 
 async def sends_text_by_keyboard_alone(page: Page) -> None:
-    await expect(page.locator("#examples li")).to_have_count(EXAMPLES)
+    await expect(page.locator("#examples li")).to_have_count(
+        len([path for path in EXAMPLES.iterdir() if path.is_dir()])
+    )
     await page.locator("#route").focus()
     await expect(page.locator("#path")).to_have_value("/ws/echo")
     await page.keyboard.press("Tab")
@@ -196,55 +146,3 @@ async def test_two_people_in_a_room_hear_each_other_and_see_who_is_there(page: P
     await expect(other.locator("#online")).to_have_text("Ada, Grace")
     await other.close()
     await expect(page.locator("#online")).to_have_text("Ada")
-
-
-async def shell(script: str, *arguments: str, api: int = 0) -> str:
-    """A PHP script as cron starts it; what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        PHP or "",
-        str(ROOT / "php-example" / script),
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "WSGATE_API": f"http://127.0.0.1:{api}"},
-    )
-    printed, _ = await asyncio.wait_for(process.communicate(), 30)
-    return printed.decode()
-
-
-async def test_a_user_is_notified_by_a_page_and_by_cron_and_misses_nothing(
-    page: Page, gateway: Running
-) -> None:
-    await page.goto("/examples/notify/")
-    await page.get_by_role("button", name="Listen").click()
-    await expect(page.locator(".log .event")).to_have_text(re.compile("listening to /ws/notify"))
-    await page.get_by_role("button", name="Send").click()
-    await expect(page.locator(".log .in")).to_contain_text("Your parcel has arrived")
-    await expect(page.locator(".log .event").last).to_contain_text("200 ada hears it now")
-    await page.get_by_label("Whom").fill("grace")
-    await page.get_by_role("button", name="Send").click()
-    await expect(page.locator(".log .event").last).to_contain_text("grace is not here")
-    if PHP is not None:
-        said = await shell("notify/notify.php", "ada", "from cron", api=gateway.internal_port)
-        assert said == "ada hears it now\n"
-        await expect(page.locator(".log .in").last).to_contain_text("from cron")
-    await expect(page.locator(".log .in")).to_have_count(2 if PHP else 1)
-
-
-async def test_a_job_is_queued_at_once_and_its_result_pushed_to_the_page_that_waits(
-    page: Page, gateway: Running
-) -> None:
-    await page.goto("/examples/deferred/")
-    await expect(page.locator(".log .event")).to_contain_text("connected")
-    received = page.locator(".log .in")
-    await page.get_by_role("button", name="Put into").click()
-    await expect(received).to_have_text(re.compile('"state":"queued"'))
-    await page.get_by_role("button", name="Let a worker").click()
-    await expect(received.nth(2)).to_contain_text('"state":"done","primes":41538')
-    await expect(page.locator(".log .event").last).to_contain_text("200 1 done")
-    await page.get_by_label("Primes below").fill("100")
-    await page.get_by_role("button", name="Put into").click()
-    await expect(received.nth(3)).to_contain_text("queued")
-    if PHP is not None:
-        printed = await shell("deferred/worker.php", "--once", api=gateway.internal_port)
-        assert printed == "job 2: delivered\n"
-        await expect(received.nth(5)).to_contain_text('"primes":25,"below":100')
