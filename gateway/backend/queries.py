@@ -18,6 +18,8 @@ from gateway.errors import GatewayError, MessageError, QueryError, ReplyError
 from gateway.logs import Throttle
 from gateway.tasks import TaskSet
 
+from .caching import ReplyCache
+
 log: Final = structlog.get_logger()
 
 MAX_ROWS: Final = 8 * 1024 * 1024
@@ -80,7 +82,16 @@ class QueryTimeoutError(GatewayError, TimeoutError):
 class QueryTarget:
     """One statement, as a rule of a route uses it."""
 
-    __slots__ = ("_database", "_failures", "_statement", "_tasks", "block", "route", "rule")
+    __slots__ = (
+        "_database",
+        "_failures",
+        "_statement",
+        "_tasks",
+        "block",
+        "cache",
+        "route",
+        "rule",
+    )
 
     def __init__(
         self, databases: "Databases", name: str, statement: Statement, *, route: str, rule: str
@@ -89,6 +100,7 @@ class QueryTarget:
         self._tasks = databases.tasks
         self._statement = statement
         self._failures = Throttle()
+        self.cache: ReplyCache | None = None
         self.route = route
         self.rule = rule
         self.block = msgspec.json.encode(["query", name, statement.text])

@@ -19,6 +19,7 @@ from .diagnosis import explain_failure, explain_response
 from .upstreams import Upstream
 
 if TYPE_CHECKING:
+    from .caching import ReplyCache
     from .invocation import Invocation
 
 log: Final = structlog.get_logger()
@@ -38,6 +39,7 @@ class Target:
         "_waits",
         "binary_template",
         "block",
+        "cache",
         "idempotent",
         "route",
         "rule",
@@ -74,6 +76,8 @@ class Target:
         )
         self.text_template = environ.message_template(content_type=content_type, text=True)
         self.binary_template = environ.message_template(content_type=content_type, text=False)
+        self.cache: ReplyCache | None = None
+        """What of its replies to messages is kept; whoever sends a message asks it first."""
         self._serialized = serialized
         self._waits = upstream.waits
         self._durations: dict[int, Histogram] = {}

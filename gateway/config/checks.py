@@ -112,7 +112,8 @@ def _readable(name: object, path: Path, folder: FilePath) -> Found:
         with file.open("rb"):
             pass
     except (OSError, ValueError) as exc:
-        yield path, f"cannot read {file}: {getattr(exc, 'strerror', exc)}"
+        shown_file = str(file) if str(file).isprintable() else ascii(str(file))
+        yield path, f"cannot read {shown_file}: {getattr(exc, 'strerror', exc)}"
 
 
 def _check_route_names(data: dict[str, Any]) -> Found:

@@ -60,7 +60,11 @@ def _stream(value: object) -> Literal["lines"] | None:
 
 
 class Cache(Section):
-    """Replies that are kept, so that PHP is not asked the same twice."""
+    """Replies that are kept, so that PHP is not asked the same twice.
+
+    Kept is a plain 2xx reply without Set-Cookie and without effects; whoever asks what is being
+    asked already waits for that answer.
+    """
 
     ttl: PositiveDuration = Field(description="How long a reply is good.")
     key: Annotated[
@@ -185,7 +189,9 @@ class Route(Section):
         Scalar("lines \\| off", units.written),
     ] = Field(default=None, description="`lines`: every line PHP flushes is a frame at once.")
     cache: Cache | None = Field(
-        default=None, description="Keeps replies. Default: nothing is kept."
+        default=None,
+        description="Keeps the replies of the route's own script; a rule has a cache of its own. "
+        "Default: nothing is kept.",
     )
     subscribe: Annotated[tuple[Annotated[Text, AfterValidator(check_channel)], ...], OneOrMany] = (
         Field(

@@ -32,12 +32,7 @@ def _names(*words: str) -> Callable[[object], bool]:
 
 Table = tuple[tuple[str, Callable[[object], bool], str], ...]
 
-UNSERVED: Final[Table] = (
-    ("routes.*.cache", _given, "the cache"),
-    ("routes.*.messages.rules.*.cache", _given, "the cache"),
-    ("stores", _given, "the cache"),
-    ("routes.*.stream", _given, "streaming lines"),
-)
+UNSERVED: Final[Table] = (("routes.*.stream", _given, "streaming lines"),)
 """Key (`*` for any name or index), when a value needs what is missing, and what that is."""
 
 

@@ -20,6 +20,7 @@ from gateway.routing.router import Destination, Router
 from gateway.sessions.admission import Gate
 from gateway.sessions.route import Hooks, Route
 
+from .caches import Caches
 from .databases import open_databases
 from .gates import RouteGate
 
@@ -33,6 +34,11 @@ class Runtime:
             config.upstreams, metrics, None if before is None else before.upstreams
         )
         self.databases = open_databases(config)
+        self.caches: Caches = (
+            before.caches
+            if before is not None and before.caches.settings == config.stores
+            else Caches(config.stores, metrics)
+        )
         self.router = Router.of(config)
         self.policies = Policies(map(_policy, config.channels))
         self._metrics = metrics
@@ -76,12 +82,14 @@ class Runtime:
     async def close(self, within: float, *, successor: "Runtime | None" = None) -> None:
         """Let what is running end, at most `within` seconds, then close every connection.
 
-        Pools that the successor has taken over are left alone.
+        Pools and stores that the successor has taken over are left alone.
         """
         pools = None if successor is None else successor.upstreams
         await asyncio.gather(
             self.upstreams.close(within, successors=pools), self.databases.close(within)
         )
+        if successor is None or successor.caches is not self.caches:
+            await self.caches.close()
 
     def expire(self, now: float) -> None:
         """Fail what has waited too long in a line of `serialize_by`."""
@@ -94,6 +102,7 @@ class Runtime:
         main: Target | None = None
         if settings.script:
             main = self._target_of(destination, settings.script, None)
+            main.cache = self.caches.cache(settings.cache, main.block)
             hooks = dict.fromkeys(settings.events, main)
         rules: dict[str, Target | QueryTarget] = {}
         if settings.messages is not None:
@@ -105,11 +114,15 @@ class Runtime:
 
     def _rule(self, destination: Destination, rule: Rule, name: str) -> Target | QueryTarget:
         query = rule.postgres
+        target: Target | QueryTarget
         if query is None:
-            return self._target_of(destination, rule.script, name)
-        statement = parse_statement(query.query)
-        route = destination.route.name
-        return QueryTarget(self.databases, query.dsn, statement, route=route, rule=name)
+            target = self._target_of(destination, rule.script, name)
+        else:
+            statement = parse_statement(query.query)
+            route = destination.route.name
+            target = QueryTarget(self.databases, query.dsn, statement, route=route, rule=name)
+        target.cache = self.caches.cache(rule.cache, target.block)
+        return target
 
     def _target_of(self, destination: Destination, script: str, rule: str | None) -> Target:
         settings = destination.route

@@ -44,6 +44,7 @@ class Identity:
     __slots__ = (
         "_cookie",
         "_meta",
+        "_path",
         "_serial_cookie",
         "block",
         "claims",
@@ -76,6 +77,7 @@ class Identity:
         self.subprotocol = subprotocol
         self._cookie = cookie
         self._meta: dict[str, str] | None = None
+        self._path: str | None = None
         self._serial_cookie = serial_cookie
         self.on_change: Callable[[], None] | None = None
         """Called when what PHP is to hear of the connection has changed."""
@@ -85,6 +87,14 @@ class Identity:
     def meta(self) -> dict[str, str]:
         """What PHP stored on the connection."""
         return dict(self._meta or {})
+
+    @property
+    def path(self) -> str:
+        """The path of the handshake, as it was on the wire; read from the params when needed."""
+        if self._path is None:
+            target = dict(params.decode(self.block)).get(b"REQUEST_URI", b"")
+            self._path = target.partition(b"?")[0].decode("utf-8", "surrogateescape")
+        return self._path
 
     def remember_cookies(self, lines: tuple[str, ...], now: float) -> None:
         """Take over the Set-Cookie lines of a reply; `now` is Unix time."""

@@ -109,7 +109,7 @@ class Turns(Outbox):
         route = self.route
         target = route.only if route.rules is None else route.select(payload, text=text)
         if not isinstance(target, Target):
-            self._start_without_php(target, payload, tag)
+            self._start_without_php(target, payload, text=text, tag=tag)
             return
         identity = self.identity
         template = target.text_template if text else target.binary_template
@@ -123,15 +123,17 @@ class Turns(Outbox):
             tag=tag,
         )
         self._take_its_place(invocation)
-        target.submit(invocation, identity.serial_key)
+        if target.cache is None or not target.cache.take(invocation, identity, text=text):
+            target.submit(invocation, identity.serial_key)
 
     def _start_without_php(
-        self, target: QueryTarget | Failure | None, payload: bytes, tag: object
+        self, target: QueryTarget | Failure | None, payload: bytes, *, text: bool, tag: object
     ) -> None:
         if isinstance(target, QueryTarget):
             inquiry = Inquiry(target, payload, self, message_id=self.message_id, tag=tag)
             self._take_its_place(inquiry)
-            target.submit(inquiry)
+            if target.cache is None or not target.cache.take(inquiry, self.identity, text=text):
+                target.submit(inquiry)
         elif target is not None:
             self._refuse(target, tag)
         elif tag is not None:

@@ -1,0 +1,344 @@
+"""Replies that are kept, and questions that are asked once for everybody who asks them.
+
+Kept is a plain success: a reply that sets no cookie and asks for no effect means the same to
+whoever gets it. While the same question is with PHP, those who ask it too wait for that answer;
+an answer that is for one connection alone is given to that one, and the others ask for themselves.
+
+What is the same question is decided by the configuration: the route, the rule, the script, and
+the parts of the message that `cache.key` names. Where replies are kept is a `Store`; one that is
+away costs a miss, never an error.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from fastcgi import FastCGIError, Response
+from gateway.config.routes import Cache as Settings
+from gateway.errors import GatewayError
+from gateway.logs import Throttle
+from gateway.metrics import Metrics
+from gateway.tasks import TaskSet
+
+from . import effects
+from .reply import Head, head_of, media_type
+
+log: Final = structlog.get_logger()
+
+MAX_KEPT: Final = 512 * 1024
+"""Bytes of a reply; larger ones are not kept."""
+_DEADLINE: Final = 0.25
+_REST: Final = 1.0
+"""Seconds for which a store that failed is not asked again."""
+_NONE: Final = b"\0"
+_SOME: Final = b"\1"
+
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_value: Final = msgspec.json.Decoder().decode
+_encode_fields: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Store(Protocol):
+    """Replies kept in this process; nothing here waits."""
+
+    def get(self, key: bytes) -> Response | None:
+        """The reply, while it is good."""
+
+    def put(self, key: bytes, response: Response, ttl: float) -> None:
+        """Keep a reply for so long, at most."""
+
+
+class RemoteStore(Protocol):
+    """Bytes kept elsewhere, shared by whoever uses the same server. Any error is a miss."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        """What is kept."""
+
+    async def put(self, key: bytes, value: bytes, ttl: float) -> None:
+        """Keep it for so long, at least, or as long as the server likes."""
+
+    async def close(self) -> None:
+        """End the connections."""
+
+
+class Subject(Protocol):
+    """The connection that asks, as far as answers may depend on it."""
+
+    @property
+    def user(self) -> str:
+        """Who it belongs to."""
+
+    @property
+    def path(self) -> str:
+        """The path of its handshake."""
+
+    @property
+    def serial_key(self) -> str:
+        """By what it lines up with others."""
+
+
+class Question(Protocol):
+    """An Invocation or an Inquiry."""
+
+    @property
+    def body(self) -> bytes:
+        """The message."""
+
+    asker: Any
+    target: Any
+
+
+class _Flight:
+    """One question that is being answered, and who else waits for it. Takes the asker's place."""
+
+    __slots__ = ("_asker", "_cache", "_key", "followers")
+
+    def __init__(self, cache: "ReplyCache", key: bytes, asker: Any) -> None:
+        self._cache, self._key, self._asker = cache, key, asker
+        self.followers: list[tuple[Question, str]] = []
+
+    @property
+    def id(self) -> str:
+        """The connection that asked first, for the log."""
+        return str(self._asker.id)
+
+    def on_answer(self, question: Question, response: Response) -> None:
+        """PHP has answered."""
+        self._land(question, response, keep=True)
+
+    def on_hit(self, question: Question, response: Response) -> None:
+        """The answer was kept."""
+        self._land(question, response, keep=False)
+
+    def on_no_answer(self, question: Question, error: FastCGIError | GatewayError) -> None:
+        """There is no answer, for none of them."""
+        self._cache.landed(self._key)
+        self._asker.on_no_answer(question, error)
+        for follower, _ in self.followers:
+            follower.asker.on_no_answer(follower, error)
+
+    def _land(self, question: Question, response: Response, *, keep: bool) -> None:
+        self._cache.landed(self._key)
+        shared = _is_for_anybody(response)
+        if shared and keep:
+            self._cache.keep(self._key, response)
+        self._asker.on_answer(question, response)
+        for follower, serial_key in self.followers:
+            if shared:
+                follower.asker.on_answer(follower, response)
+            else:
+                follower.target.submit(follower, serial_key)
+
+
+class ReplyCache:
+    """The kept replies of one route or rule. `base` is what its answers depend on besides.
+
+    `store` is in this process or elsewhere; `wall` gives Unix time, which other processes share.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: "Store | Guarded",
+        metrics: Metrics,
+        *,
+        base: bytes,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._ttl = settings.ttl
+        self._parts = settings.key
+        self._store = store
+        self._wall = wall
+        self._base = hashlib.blake2b(msgspec.msgpack.encode([base, settings.key]), digest_size=20)
+        self._flights: dict[bytes, _Flight] = {}
+        self._hits, self._misses, self._coalesced = (
+            metrics.cache_requests_total.labelled(result) for result in ("hit", "miss", "coalesced")
+        )
+
+    def take(self, question: Question, subject: Subject, *, text: bool) -> bool:
+        """Whether the question is taken care of; if not, the caller submits it.
+
+        The asker is never answered from inside this call.
+        """
+        key = self._key(question.body, subject, text=text)
+        if key is None:
+            return False
+        flight = self._flights.get(key)
+        if flight is not None:
+            self._coalesced.value += 1
+            flight.followers.append((question, subject.serial_key))
+            return True
+        store = self._store
+        if isinstance(store, Guarded):
+            self._flights[key] = question.asker = flight = _Flight(self, key, question.asker)
+            if not store.rests:
+                work = self._look_elsewhere(store, key, flight, question, subject.serial_key)
+                store.tasks.spawn(work, name="look-up in a cache")
+                return True
+        else:
+            kept = store.get(key)
+            if kept is not None:
+                self._hits.value += 1
+                asyncio.get_running_loop().call_soon(question.asker.on_answer, question, kept)
+                return True
+            self._flights[key] = question.asker = _Flight(self, key, question.asker)
+        self._misses.value += 1
+        return False
+
+    def landed(self, key: bytes) -> None:
+        """Whoever asks from now on is not in time for the answer that has come."""
+        self._flights.pop(key, None)
+
+    def keep(self, key: bytes, response: Response) -> None:
+        """Keep a shared answer, if it is a success of bearable size."""
+        if not head_of(response).plain or len(response.body) > MAX_KEPT:
+            return
+        kept = Response(response.status, response.headers, response.body)
+        store = self._store
+        if isinstance(store, Guarded):
+            store.keep(key, _pack(kept, self._wall() + self._ttl), self._ttl)
+        else:
+            store.put(key, kept, self._ttl)
+
+    async def _look_elsewhere(
+        self, store: "Guarded", key: bytes, flight: _Flight, question: Question, serial_key: str
+    ) -> None:
+        found: Response | None = None
+        try:
+            found = _unpack(await store.get(key), self._wall())
+        finally:
+            # Also when this task is cancelled: whoever asked is answered.
+            if found is None:
+                self._misses.value += 1
+                question.target.submit(question, serial_key)
+            else:
+                self._hits.value += 1
+                flight.on_hit(question, found)
+
+    def _key(self, body: bytes, subject: Subject, *, text: bool) -> bytes | None:
+        """A name for the question, None for one that has not what the key is made of."""
+        parts = self._parts
+        if parts == "body":
+            pieces: Sequence[bytes] = (body,)
+        elif parts == "body+path":
+            pieces = (body, subject.path.encode("utf-8", "surrogateescape"))
+        elif parts == "body+user":
+            pieces = (body, subject.user.encode("utf-8", "surrogateescape"))
+        else:
+            chosen = _chosen(parts, body)
+            if chosen is None:
+                return None
+            pieces = chosen
+        hasher = self._base.copy()
+        hasher.update(b"t" if text else b"b")
+        for piece in pieces:
+            # With its length in front, no two lists of pieces are the same bytes.
+            hasher.update(b"%d:" % len(piece))
+            hasher.update(piece)
+        return hasher.digest()
+
+
+class Guarded:
+    """A remote store with deadlines; one that fails is left alone for a moment."""
+
+    def __init__(self, store: RemoteStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._until = 0.0
+        self._failures = Throttle()
+        self.tasks = TaskSet()
+
+    @property
+    def rests(self) -> bool:
+        """Whether it failed just now, so that it is not asked."""
+        return self._clock() < self._until
+
+    async def get(self, key: bytes) -> bytes | None:
+        """What is kept; None also when the store is away."""
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                return await self._store.get(key)
+        except Exception as exc:  # noqa: BLE001 - whatever a store does, it is a miss
+            self._failed(exc)
+            return None
+
+    def keep(self, key: bytes, value: bytes, ttl: float) -> None:
+        """Keep it, beside the caller; it may be lost."""
+        if not self.rests:
+            self.tasks.spawn(self._put(key, value, ttl), name="keep in a cache")
+
+    async def close(self) -> None:
+        """End the connections. Idempotent."""
+        await self.tasks.join(_DEADLINE)
+        await self.tasks.close()
+        await self._store.close()
+
+    async def _put(self, key: bytes, value: bytes, ttl: float) -> None:
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                await self._store.put(key, value, ttl)
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._failed(exc)
+
+    def _failed(self, error: Exception) -> None:
+        self._until = self._clock() + _REST
+        if self._failures.allows():
+            log.warning("cache is away", kind=type(error).__name__, **self._failures.taken())
+
+
+def _chosen(names: Sequence[str], body: bytes) -> list[bytes] | None:
+    """The values of these fields, each in one form however the client wrote it."""
+    try:
+        found = _fields(body)
+        return [
+            _SOME + _encode_fields(_value(found[name])) if name in found else _NONE
+            for name in names
+        ]
+    except (msgspec.MsgspecError, RecursionError, UnicodeError, OverflowError):
+        return None
+
+
+def _is_for_anybody(response: Response) -> bool:
+    """Whether the answer means the same to whoever gets it."""
+    try:
+        head = head_of(response)
+    except GatewayError:
+        return False
+    return not (head.cookies or head.before or head.after or head.publish) and not _effects(head)
+
+
+def _effects(head: Head) -> bool:
+    return media_type(head.content_type) == effects.EFFECTS_TYPE
+
+
+class _Kept(msgspec.Struct, array_like=True):
+    until: float
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+_unpacked: Final = msgspec.msgpack.Decoder(_Kept).decode
+
+
+def _pack(response: Response, until: float) -> bytes:
+    kept = _Kept(until, response.status, response.headers, response.body)
+    return msgspec.msgpack.encode(kept)
+
+
+def _unpack(value: bytes | None, now: float) -> Response | None:
+    """What is kept, if it is one of ours and still good; nothing that others wrote is trusted."""
+    if value is None:
+        return None
+    try:
+        kept = _unpacked(value)
+        response = Response(kept.status, kept.headers, kept.body)
+        usable = now < kept.until and head_of(response).plain and _is_for_anybody(response)
+    except (msgspec.MsgspecError, GatewayError, UnicodeError, RecursionError):
+        return None
+    return response if usable else None
