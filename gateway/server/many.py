@@ -11,6 +11,7 @@ import uvloop
 
 from gateway import logs
 from gateway.config.model import Config
+from gateway.transports.descriptors import raise_limit
 
 from .listeners import SocketFile, bind, bind_again, file_of, remove
 from .notify import Notifier
@@ -31,6 +32,7 @@ def run_many(config: Config, *, load: Load | None = None, watchdog: int = 10) ->
     address cannot be listened on.
     """
     logs.configure(config.log.level, config.log.format)
+    raise_limit()
     first: list[socket.socket] = []
     places: list[Place] = []
     files: list[SocketFile | None] = []

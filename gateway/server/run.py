@@ -12,6 +12,7 @@ import uvloop
 from gateway import logs
 from gateway.brokers.make import make_broker
 from gateway.config.model import Config
+from gateway.transports.descriptors import raise_limit
 
 from .listeners import SocketFile, bind, file_of, release, remove
 from .notify import Notifier
@@ -38,6 +39,7 @@ def run(
     Raises ConfigurationError when it cannot start.
     """
     logs.configure(config.log.level, config.log.format)
+    raise_limit()
     public: list[socket.socket] = []
     internal: list[socket.socket] = []
     files: list[SocketFile | None] = []

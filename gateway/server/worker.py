@@ -38,6 +38,7 @@ from gateway.transports.proxies import TrustedProxies
 
 from .company import Company
 from .drain import drain
+from .lag import Lag
 from .leases import Leases
 from .listeners import BACKLOG, push_base
 from .public import Extend, create_public
@@ -144,13 +145,21 @@ class Worker:
         )
         for listener in public:
             server = await loop.create_server(
-                self.entrance, sock=listener, ssl=self._tls, backlog=BACKLOG
+                self.entrance,
+                sock=listener,
+                ssl=self._tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=self._handshake_timeout(),
             )
             self._servers.append(server)
         for listener in internal:
             site = web.SockSite(api, listener, backlog=BACKLOG)
             await site.start()
             self._sites.append(site)
+
+    def _handshake_timeout(self) -> float | None:
+        """Of TLS, before the front door sees anything; asyncio refuses one where there is no TLS."""
+        return None if self._tls is None else self.config.client.handshake_timeout
 
     async def reload(self, config: Config) -> None:
         """Serve by another configuration from now on; no connection is dropped for it.
@@ -286,14 +295,18 @@ class Worker:
 
     async def _beat(self) -> None:
         """What nobody has a timer of its own for."""
-        while True:
-            await asyncio.sleep(_BEAT)
-            now = self.services.now()
-            try:
-                self.services.keepalive.sweep(now)
-                self.runtime.expire(asyncio.get_running_loop().time())
-            except Exception:
-                log.exception("sweep failed")
+        lag = Lag()
+        try:
+            while True:
+                await asyncio.sleep(_BEAT)
+                lag.tell()
+                try:
+                    self.services.keepalive.sweep(self.services.now())
+                    self.runtime.expire(asyncio.get_running_loop().time())
+                except Exception:
+                    log.exception("sweep failed")
+        finally:
+            lag.stop()
 
 
 def _rate(config: Config) -> float | None:

@@ -9,20 +9,25 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
+import structlog
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser
 
 from gateway.clock import Clock
+from gateway.logs import Throttle
 from gateway.sessions.client import TransportKind
 
 from . import deflate, handshake
 from .commons import Commons, Timing
 from .describe import describe
+from .descriptors import Descriptors
 from .doorman import Doorman, Refusal, Welcome
 from .eventstream import EventStream
 from .head import RequestHead
 from .proxies import TrustedProxies
 from .websocket import WebSocket
+
+log = structlog.get_logger(__name__)
 
 MAX_HEAD: Final = 16 << 10
 MAX_EARLY: Final = 64 << 10
@@ -32,6 +37,9 @@ _END: Final = b"\r\n\r\n"
 _TOO_LATE: Final = handshake.refusal(408, "The request's head did not come in time.")
 _TOO_LARGE: Final = handshake.refusal(431, "The request's head is too large.")
 _MALFORMED: Final = handshake.refusal(400, "The request cannot be read.")
+_NO_FILES: Final = handshake.encode_refusal(
+    handshake.refusal(503, "Too many connections.", ("Retry-After", "1"))
+)
 DRAINING: Final = handshake.refusal(503, "Shutting down.", ("Retry-After", "1"))
 
 
@@ -58,6 +66,8 @@ class Entrance:
         self.commons = Commons(clock, self._leave, timing or Timing())
         self.loop = asyncio.get_running_loop()
         self.base = BaseProtocol(self.loop)
+        self.descriptors = Descriptors()
+        self._short = Throttle()
 
     def __call__(self) -> "FrontDoor":
         """For `loop.create_server` and `loop.create_unix_server`."""
@@ -70,6 +80,19 @@ class Entrance:
     def close(self) -> None:
         """Let go of the timer, once every connection is gone."""
         self.commons.sweep.stop()
+
+    def has_room(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether there are file descriptors for one more; says so in the log when not."""
+        if not self.descriptors.are_short(transport):
+            return True
+        if self._short.allows():
+            log.warning(
+                "file descriptors are short",
+                limit=self.descriptors.limit,
+                cure="raise the limit of open files (LimitNOFILE, ulimit -n)",
+                **self._short.taken(),
+            )
+        return False
 
     def _leave(self, remote: str) -> None:
         self.doorman.leave(remote)
@@ -104,7 +127,14 @@ class FrontDoor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The clock for the head starts."""
         self._transport = cast("asyncio.Transport", transport)
-        self._entrance.commons.heads.add(self._on_head_deadline)
+        if self._entrance.has_room(transport):
+            self._entrance.commons.heads.add(self._on_head_deadline)
+            return
+        # At once, though the answer may not arrive: waiting for the client to read it would
+        # take what little is left.
+        self.gone = True
+        self._transport.write(_NO_FILES)
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Collect the head; keep, within bounds, what comes before the doorman's answer."""

@@ -1,0 +1,38 @@
+"""File descriptors: some are kept for php-fpm, the broker, health probes and the log.
+
+A process that has none left can neither reach php-fpm nor be asked for its health, so clients
+are turned away before that. The kernel gives out the lowest free number: a new connection whose
+number is high is the sign that few are left, and costs nothing to see.
+"""
+
+import asyncio
+import resource
+from typing import Final
+
+_MOST_RAISED: Final = 1 << 20
+_SHARE: Final = 8
+_MOST_KEPT: Final = 512
+
+
+def raise_limit() -> None:
+    """Use as many as the machine allows: the soft limit is often 1024, for old programs' sake."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_RAISED if hard == resource.RLIM_INFINITY else min(hard, _MOST_RAISED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class Descriptors:
+    """The limit of this process, as it is when this is made."""
+
+    __slots__ = ("_first_kept", "limit")
+
+    def __init__(self) -> None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.limit = _MOST_RAISED if soft == resource.RLIM_INFINITY else soft
+        self._first_kept = self.limit - min(self.limit // _SHARE, _MOST_KEPT)
+
+    def are_short(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether this new connection has one of those that are kept."""
+        sock = transport.get_extra_info("socket")
+        return sock is not None and sock.fileno() >= self._first_kept
