@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import web, web_response
 
 from gateway.sessions.client import TransportKind
 from gateway.transports.doorman import Doorman
@@ -10,6 +10,11 @@ from gateway.transports.front import Entrance
 from gateway.transports.plain import middleware
 
 Extend = Callable[[web.Application], None]
+
+
+# The library's name and version would also be in answers that no application sees: those to
+# requests that cannot be read. So it is not a header of an application's.
+setattr(web_response, "SERVER_SOFTWARE", "wsgate")  # noqa: B010 - it is not in the stubs
 
 
 def create_public(
