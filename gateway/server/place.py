@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from .listeners import bind_again
 from .restarts import Restarts
 
 SPEC: Final = "WSGATE_WORKER"
@@ -43,6 +44,8 @@ class Place:
     """Beats in a row that were not heard."""
     condemned: bool = False
     """It was silent for too long and is being ended."""
+    resting: bool = False
+    """Its sockets are closed: nobody shall wait for a process that will not come soon."""
 
     @property
     def listeners(self) -> tuple[socket.socket, ...]:
@@ -77,6 +80,19 @@ class Place:
         self.node = ""
         self.ready = self.condemned = False
         return os.pidfd_open(self.process.pid)
+
+    def rest(self) -> None:
+        """Close the sockets, so that the kernel gives connections to the other places."""
+        self.resting = True
+        for listener in self.listeners:
+            listener.close()
+
+    def wake(self, other: "Place") -> None:
+        """Listen again on the addresses of another place. OSError when that cannot be."""
+        public = [bind_again(listener) for listener in other.public]
+        self.internal = [bind_again(listener) for listener in other.internal]
+        self.public = public
+        self.resting = False
 
     def ended(self) -> int:
         """Take leave of a process that has ended: its status, negative for a signal."""

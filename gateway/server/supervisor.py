@@ -138,6 +138,9 @@ class Supervisor:
 
     def _start(self, place: Place) -> None:
         self._timers.pop(place, None)
+        if place.resting and not self._woken(place):
+            self._timers[place] = asyncio.get_running_loop().call_later(_BEAT, self._start, place)
+            return
         ended = place.start(self._address)
         asyncio.get_running_loop().add_reader(ended, self._on_end, place, ended)
         log.debug("worker started", worker=place.number, pid=place.pid)
@@ -165,10 +168,27 @@ class Supervisor:
         pause = place.restarts.died(lived)
         if pause:
             loop = asyncio.get_running_loop()
+            if pause > _BEAT and self._awake(place) is not None:
+                place.rest()
             self._timers[place] = loop.call_later(pause, self._start, place)
         else:
             self._start(place)
         self._judge()
+
+    def _awake(self, but: Place) -> Place | None:
+        """Another place whose sockets are open."""
+        return next((each for each in self.places if each is not but and not each.resting), None)
+
+    def _woken(self, place: Place) -> bool:
+        other = self._awake(place)
+        if other is None:
+            return False
+        try:
+            place.wake(other)
+        except OSError as exc:
+            log.error("a worker cannot listen again", worker=place.number, error=str(exc))  # noqa: TRY400 - it is tried again
+            return False
+        return True
 
     def _look_whether_all_ended(self) -> None:
         if all(place.process is None for place in self.places):

@@ -137,6 +137,34 @@ async def test_a_dead_worker_takes_only_its_own_connections(gateway, how) -> Non
     assert [each["data"] for each in answer["publications"]] == ["before", "after"]
 
 
+async def test_a_worker_that_keeps_dying_is_told_and_nobody_waits_for_it(gateway) -> None:
+    killed = 0
+
+    async def victim() -> int | None:
+        _, status = await gateway.call("GET", "/status")
+        return status["processes"][0]["pid"] or None
+
+    async with asyncio.timeout(60):
+        while killed < 6:
+            pid = await victim()
+            if pid is None:
+                await asyncio.sleep(0.05)
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+            await gateway.logs("worker died", count=killed)
+        status, health = await gateway.call("GET", "/health/ready")
+
+    assert status == 503
+    assert health["reasons"] == ["worker 1 keeps dying (6 times in a row)"]
+    # Its sockets are closed meanwhile: the kernel gives everybody to the two that serve.
+    clients = [await gateway.connect() for _ in range(12)]
+    assert len({client.node for client in clients}) == 2
+    await gateway.all_serve()
+    assert len(await gateway.spread()) == 3
+
+
 async def test_a_worker_that_hangs_is_replaced(php, tmp_path) -> None:
     async with Workers(php, tmp_path, watchdog=2) as gateway:
         pid = (await gateway.pids())[0]
