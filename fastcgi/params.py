@@ -28,10 +28,18 @@ def encode(pairs: Iterable[tuple[bytes | str, bytes | str]]) -> bytes:
     Text becomes UTF-8, with surrogate escapes turned back into the bytes they stand for. A NUL,
     text that has no bytes, or a pair too large for one record raises LocalProtocolError.
     """
+    try:
+        encoded = [
+            (
+                name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape"),
+                value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape"),
+            )
+            for name, value in pairs
+        ]
+    except UnicodeEncodeError as exc:
+        raise LocalProtocolError("a parameter holds a character that has no UTF-8 form") from exc
     parts: list[bytes] = []
-    for given_name, given_value in pairs:
-        name = given_name if isinstance(given_name, bytes) else _to_bytes(given_name)
-        value = given_value if isinstance(given_value, bytes) else _to_bytes(given_value)
+    for name, value in encoded:
         # A number is looked for ten times faster than a bytes object of length one.
         if 0 in name or 0 in value:
             raise LocalProtocolError("a parameter contains NUL")
@@ -87,13 +95,6 @@ def decode(block: bytes) -> list[tuple[bytes, bytes]]:
 
 class _CutShortError(Exception):
     """The block ends inside a pair; whose fault that is, the caller knows."""
-
-
-def _to_bytes(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as exc:
-        raise LocalProtocolError("a parameter holds a character that has no UTF-8 form") from exc
 
 
 def _encode_length(length: int) -> bytes:

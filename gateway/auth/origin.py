@@ -7,6 +7,7 @@ none is not a browser.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -38,8 +39,12 @@ class Origins:
         return any(pattern.fullmatch(found) for pattern in self._patterns)
 
 
+@lru_cache(maxsize=256)
 def _normal(origin: str) -> str | None:
-    """`scheme://host:port` in lower case with the port always there; None when it is no origin."""
+    """`scheme://host:port` in lower case with the port always there; None when it is no origin.
+
+    Kept, because the pages of one site all have the same one.
+    """
     try:
         parts = urlsplit(origin.strip().lower())
         port = parts.port

@@ -30,6 +30,8 @@ def decode_path(path: str) -> tuple[str, ...] | None:
 
 
 def _decode(part: str) -> str | None:
+    if part.isalnum() and part.isascii():
+        return part
     if _BAD_ESCAPE.search(part):
         return None
     try:
