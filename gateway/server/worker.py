@@ -158,7 +158,7 @@ class Worker:
             self._sites.append(site)
 
     def _handshake_timeout(self) -> float | None:
-        """Of TLS, before the front door sees anything; asyncio refuses one where there is no TLS."""
+        """Of TLS, which the front door never sees; asyncio refuses one where there is no TLS."""
         return None if self._tls is None else self.config.client.handshake_timeout
 
     async def reload(self, config: Config) -> None:
@@ -186,8 +186,8 @@ class Worker:
                 departed.rebind(route)
         replace_services(self.api, self._api_services())
         self._leases.serve(runtime.upstreams)
-        for upstream in before.upstreams:
-            self.metrics.forget_pool(upstream.name)
+        for name in before.config.upstreams.keys() - config.upstreams.keys():
+            self.metrics.forget_pool(name)
         self._watch_numbers()
         if self._company is not None:
             self._company.entries.announce()
