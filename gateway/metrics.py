@@ -130,8 +130,10 @@ class Metrics:
         self._watched[f"pool {upstream}"] = lambda: _pool(upstream, statistics())
 
     def forget_pool(self, upstream: str) -> None:
-        """Stop reading the pool of an upstream that has left the configuration."""
+        """Forget all numbers of an upstream that has left the configuration."""
         self._watched.pop(f"pool {upstream}", None)
+        for family in self.families():
+            family.forget_all("upstream", upstream)
 
     def watch_channels(self, numbers: ChannelNumbers) -> None:
         """Read what the channels count at every scrape."""

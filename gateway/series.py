@@ -90,6 +90,13 @@ class Family(Generic[_SeriesT]):
         """Drop a series, when what it counted has left the configuration."""
         self._series.pop(values, None)
 
+    def forget_all(self, label: str, value: str) -> None:
+        """Drop every series with that value of the label; nothing where there is no such label."""
+        if label in self.labels:
+            place = self.labels.index(label)
+            for values in [values for values in self._series if values[place] == value]:
+                del self._series[values]
+
     def export(self) -> list[list[Any]]:
         """Every series with its value."""
         return [[list(values), series.export()] for values, series in self._series.items()]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -244,7 +245,7 @@ async def test_many_reloads_leave_nothing_behind(gateway) -> None:
     async def reload(count: int) -> None:
         for n in range(count):
             upstream = {**gateway.config["upstreams"]["app"], "queue_size": 100 + n % 2}
-            gateway.config["upstreams"] = {"app": upstream}
+            gateway.config["upstreams"] = {"app": upstream, f"passing{n}": upstream}
             gateway.write()
             before = gateway.log.read_text().count("configuration reloaded")
             gateway.reload()
@@ -257,6 +258,8 @@ async def test_many_reloads_leave_nothing_behind(gateway) -> None:
     assert [files_of(pid) for pid in (*pids, gateway.process.pid)] == files
     client = await gateway.connect()
     assert "reply" in await client.ask(send={"ms": 0})
+    async with gateway.http.get("/metrics") as answer:
+        assert set(re.findall(r'upstream="(\w+)"', await answer.text())) == {"app", "passing24"}
 
 
 async def test_the_cap_of_an_upstream_is_kept_by_all_and_used_by_one(php, tmp_path) -> None:
