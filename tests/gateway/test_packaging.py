@@ -146,9 +146,24 @@ def test_every_file_that_compose_mounts_is_there() -> None:
         if mount.startswith(".")
     ]
 
-    assert {"gateway", "php", "nginx"} <= services.keys()
+    assert {"gateway", "php", "nginx", "worker", "redis", "postgres"} <= services.keys()
     assert mounts
     assert [mount for mount in mounts if not (ROOT / mount).exists()] == []
+
+
+def test_compose_starts_the_gateway_when_what_it_asks_answers() -> None:
+    services = compose()["services"]
+
+    for name in ("redis", "postgres"):
+        assert services[name]["healthcheck"]["test"][0] == "CMD"
+        assert services["gateway"]["depends_on"][name] == {"condition": "service_healthy"}
+
+
+def test_compose_serves_every_example() -> None:
+    config = parse((ROOT / "conf/compose/wsgate.yaml").read_text(), name="x", folder=ROOT)
+    served = {route.name for route in config.routes}
+
+    assert served == {path.name for path in (ROOT / "php-example").iterdir() if path.is_dir()}
 
 
 def test_compose_gives_a_drain_the_time_it_needs() -> None:
