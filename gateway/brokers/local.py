@@ -36,6 +36,10 @@ class Local:
         self.lost = True
         self._held = [] if self.seen.epoch else None
 
+    def begin_anew(self) -> None:
+        """The channel was closed: what was missed of its old life is nobody's loss."""
+        self.seen, self.lost, self._held = NOWHERE, False, None
+
     def pass_on(self, publication: Publication, receiver: Receiver) -> bool:
         """Hand a publication on, or hold it; False when it is of another life than the last."""
         if self._held is not None and len(self._held) < _HELD:

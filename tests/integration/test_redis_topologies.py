@@ -73,6 +73,31 @@ async def test_a_password(tmp_path) -> None:
             await broker.stop()
 
 
+async def test_a_user_that_may_do_no_more_than_is_needed() -> None:
+    rules = "~wsgate:* &wsgate:* +@all -@dangerous"
+    with RedisServer(f"user gate on >secret {rules}") as server:
+        await works(f"redis://gate:secret@127.0.0.1:{server.port}/0")
+
+
+async def test_a_user_whose_rights_are_taken_away_is_no_hole() -> None:
+    """The connection stands, the commands are refused: that is a broker that is away."""
+    with RedisServer("user gate on >secret ~* &* +@all") as server:
+        worker = Worker(RedisBroker(f"redis://gate:secret@127.0.0.1:{server.port}/0", timing=QUICK))
+        await worker.broker.start(worker)
+        try:
+            await eventually(lambda: worker.broker.ready)
+            server.command("ACL", "SETUSER", "gate", "-@all", "+ping", "+subscribe")
+
+            with pytest.raises(BrokerUnavailableError, match="permission"):
+                await worker.broker.publish("room", Message(b"x"), KEPT)
+
+            server.command("ACL", "SETUSER", "gate", "+@all")
+            await eventually(lambda: worker.broker.ready)
+            await worker.broker.publish("room", Message(b"x"), KEPT)
+        finally:
+            await worker.broker.stop()
+
+
 async def test_tls(tmp_path) -> None:
     certificate, key = self_signed(tmp_path)
     port = free_port()

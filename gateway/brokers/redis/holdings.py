@@ -181,7 +181,7 @@ class Holdings:
         members = tuple(local.members.values())
         for bulk in _bulks(members, _MEMBERS_AT_ONCE):
             self.send_leave(channel, bulk)
-        local.seen = NOWHERE
+        local.begin_anew()
         receiver.on_closed(channel)
 
     # Losing and coming back
