@@ -71,6 +71,11 @@ class MemoryBroker:
         """Whether it was started and not stopped."""
         return self.node in self._exchange.receivers
 
+    @property
+    def channels(self) -> int:
+        """How many channels there are."""
+        return len(self._books)
+
     async def start(self, receiver: Receiver) -> None:
         """Attach the receiver and begin to sweep."""
         self._exchange.receivers[self.node] = receiver

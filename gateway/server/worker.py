@@ -9,7 +9,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
@@ -19,6 +19,8 @@ from aiohttp import web
 from gateway.api.app import create_api, replace_services
 from gateway.api.services import ApiServices
 from gateway.backend.target import Target
+from gateway.brokers.hub_broker import HubBroker
+from gateway.brokers.memory import MemoryBroker
 from gateway.channels.broker import Broker
 from gateway.channels.policy import Authorization
 from gateway.channels.service import ChannelService
@@ -76,8 +78,6 @@ class Worker:
         self._company = company
         self._leases = Leases() if company is None else company.leases
         self._tls: ssl.SSLContext | None = None
-        self.channel_count: Callable[[], int] | None = None
-        """How many channels exist, where this process knows it."""
         self._background = TaskSet()
         self._feeds: list[RunningFeed] = []
         self._servers: list[asyncio.Server] = []
@@ -285,13 +285,18 @@ class Worker:
     def _watch_numbers(self) -> None:
         metrics, channels = self.metrics, self.channels
         metrics.watch_channels(channels)
-        count = self.channel_count or (lambda: channels.channels)
-        # Many workers' channels are counted once, by the hub.
-        shared = self._company is not None and self.config.broker.type == "memory"
-        metrics.channels.labelled().read = (lambda: 0) if shared else count
+        metrics.channels.labelled().read = self._count_channels
         metrics.subscriptions.labelled().read = lambda: channels.subscriptions
         for upstream in self.runtime.upstreams:
             metrics.watch_pool(upstream.name, upstream.pool.statistics)
+
+    def _count_channels(self) -> int:
+        """All that exist, where this process alone can know it."""
+        if isinstance(self._broker, MemoryBroker):
+            return self._broker.channels
+        if isinstance(self._broker, HubBroker):
+            return 0  # counted once, by the hub
+        return self.channels.channels
 
     async def _beat(self) -> None:
         """What nobody has a timer of its own for."""
