@@ -234,7 +234,7 @@ def _open(url: str) -> Server:
         )
     if not topology:
         client = Client.from_url(url, **_common())
-        client.connection_pool.make_connection()  # an unknown option shows here
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call] # an unknown option shows here
         return Server(client, without_secrets(url))
     authority, _, path = rest.partition("/")
     auth, at, listed = authority.rpartition("@")
@@ -257,7 +257,9 @@ def _open(url: str) -> Server:
         raise ValueError("redis+sentinel:// needs the name of the master: .../mymaster")
     secure = {k: v for k, v in options.items() if k.startswith("ssl")}
     guards = {key.removeprefix("sentinel_"): value for key, value in own.items()}
-    watch: Any = Sentinel(hosts, sentinel_kwargs={**_common(), **secure, **guards}, **options)
+    watch: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py leaves it untyped
+        hosts, sentinel_kwargs={**_common(), **secure, **guards}, **options
+    )
     return _Watched(watch, name, without_secrets(url))
 
 
