@@ -1,4 +1,4 @@
-"""The gateway as a supervisor with three worker processes, stopped by process id."""
+"""The gateway as a process with any number of workers, stopped by process id."""
 
 import asyncio
 import contextlib
@@ -21,9 +21,13 @@ DEADLINE = 20.0
 _RUN = """
 import sys
 from gateway.config.loading import load
-from gateway.server.many import run_many
 file = sys.argv[1]
-sys.exit(run_many(load(file), load=lambda: load(file), watchdog=int(sys.argv[2])))
+config = load(file)
+if config.workers > 1:
+    from gateway.server.many import run_many
+    sys.exit(run_many(config, load=lambda: load(file), watchdog=int(sys.argv[2])))
+from gateway.server.run import run
+sys.exit(run(config, load=lambda: load(file)))
 """
 
 SCRIPT = r"""
