@@ -17,7 +17,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.phpfpm import PhpFpm, free_port
 
-DEADLINE = 20.0
+DEADLINE = 30.0
+# Three interpreters import everything, on a machine that may have other things to do.
+_START = 60.0
 _RUN = """
 import sys
 from gateway.config.loading import load
@@ -143,7 +145,11 @@ class Workers:
         self.http = aiohttp.ClientSession(
             f"http://127.0.0.1:{self.internal}", timeout=aiohttp.ClientTimeout(DEADLINE)
         )
-        await self.logs("serving")
+        try:
+            await self.logs("serving", within=_START)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(
@@ -164,7 +170,7 @@ class Workers:
     def reload(self) -> None:
         self.process.send_signal(signal.SIGHUP)
 
-    async def logs(self, *words: str, count: int = 1) -> str:
+    async def logs(self, *words: str, count: int = 1, within: float = DEADLINE) -> str:
         """Wait for lines that have all the words."""
 
         def lines() -> list[str]:
@@ -172,7 +178,9 @@ class Workers:
             return [line for line in all_lines if all(word in line for word in words)]
 
         try:
-            await until(lambda: len(lines()) >= count or self.process.returncode is not None)
+            await until(
+                lambda: len(lines()) >= count or self.process.returncode is not None, within
+            )
             assert len(lines()) >= count
         except (AssertionError, TimeoutError):
             raise AssertionError(self.log.read_text(errors="replace")[-5000:]) from None
@@ -240,9 +248,9 @@ class Workers:
         return [json.loads(line) for line in lines]
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(holds: Callable[[], bool], within: float = DEADLINE) -> None:
     """Wait for other processes until something holds."""
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(within):
         while not holds():  # noqa: ASYNC110 - other processes set no event
             await asyncio.sleep(0.02)
 
