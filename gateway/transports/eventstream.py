@@ -17,6 +17,7 @@ from gateway.sessions.client import Client, Listener, TransportKind
 from . import events, handshake
 from .commons import Commons
 from .doorman import Terms
+from .sharing import sharing_headers
 
 log = structlog.get_logger(__name__)
 
@@ -67,15 +68,18 @@ class EventStream(asyncio.Protocol):
         attach: Callable[[Client], Listener],
         terms: Terms,
         set_cookies: tuple[str, ...] = (),
+        *,
+        origin: str = "",
     ) -> None:
-        """Send the head and attach the listener."""
+        """Send the head and attach the listener; the page of the origin may read it."""
         self._transport.set_write_buffer_limits(high=terms.congestion_mark)
         cookies = [
             f"Set-Cookie: {cookie}"
             for cookie in set_cookies
             if handshake.is_clean("Set-Cookie", cookie)
         ]
-        head = "\r\n".join([*_HEAD, *cookies, "", ""]).encode("utf-8", "surrogateescape")
+        sharing = [f"{name}: {value}" for name, value in sharing_headers(origin)]
+        head = "\r\n".join([*_HEAD, *sharing, *cookies, "", ""]).encode("utf-8", "surrogateescape")
         # A first comment makes proxies and EventSource take the stream for opened.
         self._transport.write(head + events.COMMENT)
         try:

@@ -40,6 +40,7 @@ _MALFORMED: Final = handshake.refusal(400, "The request cannot be read.")
 _NO_FILES: Final = handshake.encode_refusal(
     handshake.refusal(503, "Too many connections.", ("Retry-After", "1"))
 )
+_FAILED: Final = handshake.refusal(500, "Something went wrong.")
 DRAINING: Final = handshake.refusal(503, "Shutting down.", ("Retry-After", "1"))
 
 
@@ -245,13 +246,31 @@ class FrontDoor(asyncio.Protocol):
         if self.gone or transport is None or head is None or remote is None:
             return
         early, commons = self._head, self._entrance.commons
-        self._transport = self._request = self._remote = self.on_gone = None
-        self.gone = True
         if self._kind is TransportKind.SSE:
             stream = EventStream(transport, commons, remote=remote)
-            transport.set_protocol(stream)
-            stream.begin(welcome.attach, welcome.terms, welcome.set_cookies)
+            self._let_go(transport, stream)
+            origin = head.headers.get("origin", "")
+            stream.begin(welcome.attach, welcome.terms, welcome.set_cookies, origin=origin)
             return
+        try:
+            websocket, answer = self._make_websocket(transport, head, remote, welcome)
+        except Exception:
+            self._turn_away(_FAILED)
+            raise
+        self._let_go(transport, websocket)
+        transport.write(answer)
+        websocket.open(welcome.attach, early)
+
+    def _let_go(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
+        """The connection is another protocol's from now on."""
+        self._transport = self._request = self._remote = self.on_gone = None
+        self.gone = True
+        transport.set_protocol(protocol)
+
+    def _make_websocket(
+        self, transport: asyncio.Transport, head: RequestHead, remote: str, welcome: Welcome
+    ) -> tuple[WebSocket, bytes]:
+        """The WebSocket and the answer to its handshake."""
         bits, extensions = 0, ""
         if welcome.terms.compression:
             offers = head.headers.getall("sec-websocket-extensions", ())
@@ -262,10 +281,10 @@ class FrontDoor(asyncio.Protocol):
             extensions=extensions,
             set_cookies=welcome.set_cookies,
         )
-        websocket = WebSocket(transport, commons, welcome.terms, remote=remote, window_bits=bits)
-        transport.set_protocol(websocket)
-        transport.write(answer)
-        websocket.open(welcome.attach, early)
+        websocket = WebSocket(
+            transport, self._entrance.commons, welcome.terms, remote=remote, window_bits=bits
+        )
+        return websocket, answer
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer, and end the connection."""

@@ -16,6 +16,7 @@ from gateway.sessions.client import Handshake, Listener, TransportKind
 
 from . import handshake
 from .doorman import Doorman, Refusal, Welcome
+from .sharing import sharing_headers
 from .visit import Visit
 
 NEWS_ONLY: Final = "-"
@@ -116,7 +117,10 @@ async def poll(handshake: Handshake, doorman: Doorman) -> web.Response:
         answer = await visit.answer()
         if isinstance(answer, Refusal):
             return refusing(answer)
-        return await _wait(answer)
+        response = await _wait(answer)
+        for name, value in sharing_headers(handshake.header("origin")):
+            response.headers.add(name, value)
+        return response
     finally:
         doorman.leave(handshake.remote)
 

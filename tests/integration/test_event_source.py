@@ -22,7 +22,7 @@ LISTEN = """path => {
 
 @pytest.fixture
 async def served() -> AsyncIterator[Gateway]:
-    async with gateway() as made:
+    async with gateway(allowed_origins=["same-origin", "http://127.0.0.1:*"]) as made:
         yield made
 
 
@@ -71,3 +71,12 @@ async def test_an_event_source_in_a_browser_comes_back_by_itself_and_misses_noth
     found += [["gap", '{"channel":"kept.a","gap":true}'], ["message", "f"]]
     await heard(page, *found)
     assert await page.evaluate("window.opened") == 3
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+async def test_a_page_of_an_allowed_origin_may_read_the_stream(served: Gateway, page: Page) -> None:
+    """For the browser, localhost and 127.0.0.1 are two sites."""
+    await page.evaluate(LISTEN, f"http://localhost:{served.port}/kept/a")
+    await served.inside(1)
+    await served.say("kept.a", "hello")
+    await heard(page, ["message", "hello"])

@@ -131,6 +131,15 @@ async def test_a_poll_of_a_channel_without_history_waits_for_news(served, http) 
     assert (await poll(http, "/plain", headers))[0] == 304
 
 
+async def test_polls_are_refused_to_foreign_pages_and_never_taken_for_scripts(served, http) -> None:
+    await served.say("kept.a", "x")
+    for origin, status in (("http://evil.example", 403), (served.url, 200)):
+        async with http.get("/kept/a", headers={"Origin": origin}) as response:
+            assert response.status == status
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Access-Control-Allow-Origin"] == served.url
+
+
 async def test_the_answers_of_the_push_relay_protocol(served, http) -> None:
     assert (await poll(http, "/explicit"))[0] == 403
     await served.worker.channels.open("explicit")

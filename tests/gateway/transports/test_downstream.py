@@ -82,6 +82,7 @@ async def test_an_event_stream_is_a_response_that_does_not_end(house: House) -> 
     assert head == (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
         b"Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\nConnection: close\r\n"
+        b"X-Content-Type-Options: nosniff\r\n"
         b"Set-Cookie: a=1\r\n\r\n"
     )
     (asked,) = house.porter.asked
@@ -100,6 +101,14 @@ async def test_an_event_stream_is_a_response_that_does_not_end(house: House) -> 
     writer.close()
     await eventually(lambda: house.porter.ear.closed)
     assert house.porter.ear.closed == [(4410, "channel closed", True)]
+
+
+async def test_a_page_of_another_origin_that_was_let_in_may_read_its_stream(house: House) -> None:
+    asked = SSE.replace(b"\r\n\r\n", b"\r\nOrigin: https://app.example\r\n\r\n")
+    head, _, writer = await streaming(house, asked)
+    assert b"\r\nAccess-Control-Allow-Origin: https://app.example\r\n" in head
+    assert b"\r\nVary: Origin\r\n" in head
+    writer.close()
 
 
 async def test_an_event_stream_that_the_client_leaves_has_ended_in_order(house: House) -> None:
