@@ -4,11 +4,17 @@ The object is the FastCGI exchange itself, so an event costs one allocation; its
 session (or whoever else asks PHP something) and hears exactly one answer.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
+
+import structlog
 
 from fastcgi import Exchange, FastCGIError, Response
 
 from .target import Target
+
+log: Final = structlog.get_logger()
+
+_UNCOUNTED: Final = "an answer was not counted"
 
 
 class Asker(Protocol):
@@ -63,10 +69,17 @@ class Invocation(Exchange):
 
     def on_response(self, response: Response) -> None:
         """Count, log what PHP wrote to STDERR, and hand the response on."""
-        self.target.answered(self, response)
+        try:
+            self.target.answered(self, response)
+        except Exception:
+            # Whoever waits must not pay for what was to be counted and logged.
+            log.exception(_UNCOUNTED, route=self.target.route)
         self.asker.on_answer(self, response)
 
     def on_failure(self, error: FastCGIError) -> None:
         """Count, log, and hand the failure on."""
-        self.target.failed(self, error)
+        try:
+            self.target.failed(self, error)
+        except Exception:
+            log.exception(_UNCOUNTED, route=self.target.route)
         self.asker.on_no_answer(self, error)

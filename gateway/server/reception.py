@@ -137,6 +137,13 @@ class Reception:
                 self._accept(arrival, admission)
 
     def _accept(self, arrival: Arrival, admission: Admission) -> None:
+        try:
+            self._welcome(arrival, admission)
+        except Exception:
+            log.exception("admission failed", route=arrival.session.route.name)
+            self._services.tasks.spawn(arrival.session.lost(), name="admission")
+
+    def _welcome(self, arrival: Arrival, admission: Admission) -> None:
         session = arrival.session
         limits = session.route.limits
         self._count(session.route.name, "accepted")

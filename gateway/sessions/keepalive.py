@@ -109,6 +109,8 @@ class Keepalive:
                     # One broken session must not cost the others their looks.
                     if _failures.allows():
                         log.exception("sweep failed", connection=session.id, **_failures.taken())
+                    # Nobody would look at it again.
+                    session.close(CloseCode.INTERNAL_ERROR, "internal error")
 
     def _look(self, session: Watched, now: float) -> None:
         limits = session.route.limits

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import structlog
+
 from gateway.channels.broker import Member
 from gateway.channels.publication import Publication
 from gateway.codes import CloseCode, Failure
+from gateway.logs import Throttle
 
 from .client import Client
 from .identity import Identity
@@ -20,6 +23,9 @@ from .services import Services
 from .state import JOINING, NEXT, OPEN, State
 from .wire import Wire
 
+log: Final = structlog.get_logger()
+
+_failures: Final = Throttle()
 _MOST_EARLY: Final = 1024
 
 
@@ -133,7 +139,10 @@ class Outbox(Peer):
         """Hand on a publication."""
         if self._state is OPEN:
             self.spoke_at = self.services.now()
-            self.client.write(self.wire.publication(self.client, publication))
+            try:
+                self.client.write(self.wire.publication(self.client, publication))
+            except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
+                self._broken(exc)
             if self.congested_since:
                 self._check_buffer()
         elif self._state is JOINING:
@@ -233,3 +242,14 @@ class Outbox(Peer):
         early, self._early = self._early, None
         for tell in early or ():
             tell()
+
+    def _broken(self, error: Exception) -> None:
+        if _failures.allows():
+            log.error(
+                "session failed",
+                route=self.route.name,
+                connection=self.id,
+                exc_info=error,
+                **_failures.taken(),
+            )
+        self.close(CloseCode.INTERNAL_ERROR, "internal error")

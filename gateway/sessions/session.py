@@ -89,9 +89,9 @@ class Session(Turns):
         self._enter(State.OPEN)
         self.heard_at = self.spoke_at = self.services.now()
         self.services.directory.add(self)
-        self.services.keepalive.watch(self)
-        self.services.farewell.promise(self)
         try:
+            self.services.keepalive.watch(self)
+            self.services.farewell.promise(self)
             self.wire.connected(self)
             self._tell_now()
         except Exception as exc:  # noqa: BLE001 - the transport must get its listener

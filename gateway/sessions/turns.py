@@ -17,7 +17,7 @@ from gateway.backend.invocation import Invocation
 from gateway.backend.queries import Inquiry, QueryTarget
 from gateway.backend.reply import Head, effects_of, head_of
 from gateway.backend.target import Target
-from gateway.codes import NOT_FOUND, CloseCode, Failure, failure_of, failure_of_status
+from gateway.codes import NOT_FOUND, Failure, failure_of, failure_of_status
 from gateway.errors import GatewayError
 from gateway.logs import Throttle
 
@@ -34,7 +34,6 @@ INBOX_MESSAGES: Final = 64
 INBOX_BYTES: Final = 256 * 1024
 _NO_CONTENT: Final = 204
 _broken_replies: Final = Throttle()
-_failures: Final = Throttle()
 
 
 @dataclass(slots=True)
@@ -154,19 +153,22 @@ class Turns(Outbox):
 
     def on_answer(self, invocation: Invocation | Inquiry, response: Response) -> None:
         """Conclude the message, or keep the answer until those before it are concluded."""
-        if self._order is not None:
-            self._answered_in_order(self._order, invocation, response)
-        elif self._conclude(invocation, response):
-            self._turn()
+        self._on_any_answer(invocation, response)
 
     def on_no_answer(
         self, invocation: Invocation | Inquiry, error: FastCGIError | GatewayError
     ) -> None:
         """Conclude the message with an error, in its place."""
-        if self._order is not None:
-            self._answered_in_order(self._order, invocation, error)
-        elif self._conclude(invocation, error):
-            self._turn()
+        self._on_any_answer(invocation, error)
+
+    def _on_any_answer(self, invocation: Invocation | Inquiry, answer: Answer) -> None:
+        try:
+            if self._order is not None:
+                self._answered_in_order(self._order, invocation, answer)
+            elif self._conclude(invocation, answer):
+                self._turn()
+        except Exception as exc:  # noqa: BLE001 - as in `_conclude`
+            self._broken(exc)
 
     def _answered_in_order(
         self, order: deque[Question], invocation: Invocation | Inquiry, answer: Answer
@@ -265,14 +267,3 @@ class Turns(Outbox):
                 **_broken_replies.taken(),
             )
         self.route.failed(self, failure_of(error), message, str(error))
-
-    def _broken(self, error: Exception) -> None:
-        if _failures.allows():
-            log.error(
-                "session failed",
-                route=self.route.name,
-                connection=self.id,
-                exc_info=error,
-                **_failures.taken(),
-            )
-        self.close(CloseCode.INTERNAL_ERROR, "internal error")

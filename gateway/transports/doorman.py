@@ -58,7 +58,7 @@ class Admission(Protocol):
         """Whether the client has given up."""
 
     def accept(self, welcome: Welcome) -> None:
-        """Let the client in."""
+        """Let the client in. What goes wrong is raised, when the client was turned away."""
 
     def refuse(self, refusal: Refusal) -> None:
         """Turn the client away."""
