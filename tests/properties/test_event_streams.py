@@ -36,22 +36,24 @@ def check(heard: list[int | None]) -> None:
         last, gap = number, False
 
 
+def read(reader: Reader, count: int, heard: dict[str, list[int | None]]) -> str:
+    """Take note of so many events; the id that the client has then."""
+    for event in reader.events[:count]:
+        if event.name == "gap":
+            heard[json.loads(event.data)["channel"]].append(None)
+        else:
+            channel, number = event.data.split()
+            heard[channel].append(int(number))
+        reader.read_id = event.id
+    return reader.read_id
+
+
 @pytest.mark.parametrize("seed", range(150))
 async def test_a_stream_that_breaks_anywhere_hears_everything_once_or_of_a_gap(seed: int) -> None:
     chance = random.Random(seed)
     house = await house_with_history()
     said = dict.fromkeys(CHANNELS, 0)
     heard: dict[str, list[int | None]] = {channel: [] for channel in CHANNELS}
-
-    def read(reader: Reader, count: int) -> str:
-        for event in reader.events[:count]:
-            if event.name == "gap":
-                heard[json.loads(event.data)["channel"]].append(None)
-            else:
-                channel, number = event.data.split()
-                heard[channel].append(int(number))
-            reader.read_id = event.id
-        return reader.read_id
 
     reader: Reader | None = None
     last_id = ""
@@ -65,13 +67,13 @@ async def test_a_stream_that_breaks_anywhere_hears_everything_once_or_of_a_gap(s
             reader = await come(house, TransportKind.SSE, last_id)
         elif act < 0.8:
             # The connection may break after any of the events that were written.
-            last_id = read(reader, chance.randint(0, len(reader.events)))
+            last_id = read(reader, chance.randint(0, len(reader.events)), heard)
             reader.go()
             reader = None
     if reader is None and last_id:
         reader = await come(house, TransportKind.SSE, last_id)
     if reader is not None:
-        read(reader, len(reader.events))
+        read(reader, len(reader.events), heard)
         for channel in CHANNELS:
             check(heard[channel])
             # What was said last was heard, or may have been missed.
