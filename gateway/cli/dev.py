@@ -87,7 +87,8 @@ def _say(config: Config) -> None:
     click.echo(f"\n  http://{public}/   the demo page")
     click.echo(f"  http://{internal}/   API, metrics, health; for this machine only\n")
     for route in config.routes:
-        click.echo(f"  {route.path:<{width}}   {route.script or 'by its message rules'}")
+        answered = "by its message rules" if route.messages else "no PHP: channels alone"
+        click.echo(f"  {route.path:<{width}}   {route.script or answered}")
     click.echo("\n  Ctrl-C stops the gateway and its php-fpm.\n")
 
 

@@ -16,6 +16,7 @@ function addRow(stock) {
   row.insertCell().textContent = stock;
   const [price, change, at] = [row.insertCell(), row.insertCell(), row.insertCell()];
   price.className = change.className = "number";
+  at.className = "minor";
   price.textContent = "—";
   const channel = `stock.${stock}`;
   rows.set(channel, { watch, price, change, at, last: undefined });

@@ -105,6 +105,13 @@ async def test_the_examples_from_their_pages(page: Page) -> None:
     await expect(page.locator(".log .in")).to_contain_text("Good morning, PHP")
     await page.get_by_role("button", name="five bytes").click()
     await expect(page.locator(".log .in").last).to_contain_text("5 bytes: 00 01 02 fe ff")
+    await page.set_viewport_size({"width": 375, "height": 812})
+    for folder in sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()):
+        await page.goto(f"/examples/{folder}/")
+        assert (folder, await page.evaluate("document.documentElement.scrollWidth")) == (
+            folder,
+            375,
+        )
 
 
 async def errors_are_shown(page: Page) -> None:

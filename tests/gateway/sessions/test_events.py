@@ -337,8 +337,9 @@ class TestLongPoll:
 
         assert (await come(kept, POLL, lost)).data == ["two"]
 
-    async def test_what_is_published_while_the_poll_comes_in_is_not_skipped(
-        self, kept: House
+    @pytest.mark.parametrize("resume", ["", "1:another"])
+    async def test_what_is_published_while_the_poll_comes_in_does_not_overtake(
+        self, kept: House, resume: str
     ) -> None:
         """A message behind the next one is left for the next poll."""
         await say(kept, "one")
@@ -350,7 +351,7 @@ class TestLongPoll:
             return page
 
         kept.channels.history = slow  # type: ignore[method-assign]
-        client = await come(kept, POLL)
+        client = await come(kept, POLL, resume)
         assert client.data == ["one"]
 
     async def test_a_channel_that_nobody_knew_is_waited_for(self, kept: House) -> None:
