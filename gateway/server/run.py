@@ -14,11 +14,12 @@ from gateway.brokers.make import make_broker
 from gateway.config.model import Config
 from gateway.transports.descriptors import raise_limit
 
+from .accounts import VERSION
 from .listeners import SocketFile, bind, file_of, release, remove
 from .notify import Notifier
 from .public import Extend
 from .reload import Load, beat, reload_on
-from .worker import VERSION, Worker
+from .worker import Worker
 
 log = structlog.get_logger()
 

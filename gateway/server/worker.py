@@ -8,9 +8,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Final
 
 import structlog
@@ -19,15 +17,13 @@ from aiohttp import web
 from gateway.api.app import create_api, replace_services
 from gateway.api.services import ApiServices
 from gateway.backend.target import Target
-from gateway.brokers.hub_broker import HubBroker
-from gateway.brokers.memory import MemoryBroker
 from gateway.channels.broker import Broker
 from gateway.channels.policy import Authorization
 from gateway.channels.service import ChannelService
 from gateway.clock import Clock, SystemClock
 from gateway.codes import CloseCode
 from gateway.config.model import Config
-from gateway.metrics import Metrics, Snapshot
+from gateway.metrics import Metrics
 from gateway.sessions.connections import Connections
 from gateway.sessions.farewell import Farewell
 from gateway.sessions.joining import PhpAuthorizer
@@ -38,6 +34,7 @@ from gateway.transports.commons import Timing
 from gateway.transports.front import Entrance
 from gateway.transports.proxies import TrustedProxies
 
+from .accounts import VERSION, Accounts
 from .company import Company
 from .drain import drain
 from .lag import Lag
@@ -53,7 +50,6 @@ log = structlog.get_logger()
 
 _BEAT: Final = 1.0
 _LAST_TURNS: Final = 0.1
-VERSION: Final = version("wsgate")
 
 
 class Worker:
@@ -70,10 +66,10 @@ class Worker:
     ) -> None:
         self.config = config
         self.metrics = Metrics(VERSION)
+        self._accounts = Accounts(self.metrics, broker, company)
         self.draining = False
         self._clock = clock or SystemClock()
         self._extend = extend
-        self._started_at = time.time()
         self._broker = broker
         self._company = company
         self._leases = Leases() if company is None else company.leases
@@ -108,7 +104,7 @@ class Worker:
         )
         self.connections = Connections(self.channels, self.services.directory)
         self.channels.answer = self.connections.answer
-        self._watch_numbers()
+        self._accounts.watch(self.channels, self.runtime.upstreams)
         if self._company is not None:
             self._company.join(self)
         self._leases.serve(self.runtime.upstreams)
@@ -188,7 +184,7 @@ class Worker:
         self._leases.serve(runtime.upstreams)
         for name in before.config.upstreams.keys() - config.upstreams.keys():
             self.metrics.forget_pool(name)
-        self._watch_numbers()
+        self._accounts.watch(self.channels, self.runtime.upstreams)
         if self._company is not None:
             self._company.entries.announce()
         self._background.spawn(
@@ -251,52 +247,20 @@ class Worker:
             connections=self.connections,
             readiness=lambda: self.readiness,
             status=self._status,
-            numbers=self._numbers,
+            numbers=self._accounts.numbers,
             api_key=internal.api_key,
             max_body=internal.max_body,
         )
 
     async def _status(self) -> dict[str, object]:
-        return {
-            "version": VERSION,
-            "uptime": round(time.time() - self._started_at),
-            "workers": 1,
-            "ready": self.readiness[0],
-            "routes": list(self.runtime.routes),
-            "broker": self.config.broker.type,
-            **await self._processes(),
-        }
-
-    async def _processes(self) -> dict[str, object]:
-        gathered = None if self._company is None else await self._company.gathered()
-        if gathered is None:
-            return {}
-        return {name: gathered[name] for name in ("workers", "processes")}
-
-    async def _numbers(self) -> Snapshot:
-        """Those of the whole gateway; this worker's own while the others cannot be asked."""
-        gathered = None if self._company is None else await self._company.gathered()
-        numbers: Snapshot = self.metrics.export() if gathered is None else gathered["numbers"]
-        return numbers
+        return await self._accounts.status(
+            ready=self.readiness[0],
+            routes=list(self.runtime.routes),
+            broker=self.config.broker.type,
+        )
 
     def _authorizer(self, authorization: Authorization) -> Target:
         return self.runtime.authorizer(authorization)
-
-    def _watch_numbers(self) -> None:
-        metrics, channels = self.metrics, self.channels
-        metrics.watch_channels(channels)
-        metrics.channels.labelled().read = self._count_channels
-        metrics.subscriptions.labelled().read = lambda: channels.subscriptions
-        for upstream in self.runtime.upstreams:
-            metrics.watch_pool(upstream.name, upstream.pool.statistics)
-
-    def _count_channels(self) -> int:
-        """All that exist, where this process alone can know it."""
-        if isinstance(self._broker, MemoryBroker):
-            return self._broker.channels
-        if isinstance(self._broker, HubBroker):
-            return 0  # counted once, by the hub
-        return self.channels.channels
 
     async def _beat(self) -> None:
         """What nobody has a timer of its own for."""
