@@ -140,3 +140,19 @@ async def test_requests_are_counted_by_outcome(build: Build) -> None:
     assert 'wsgate_messages_sent_total{source="reply"} 1.0' in text
     assert 'wsgate_messages_sent_total{source="error"} 2.0' in text
     assert 'wsgate_messages_received_total{route="test",type="text"} 3.0' in text
+
+
+async def test_what_waited_and_what_did_not_are_counted_together(build: Build) -> None:
+    house = await build()
+    client = await house.connect()
+    for waited in (0.0, 0.02):
+        client.say("x")
+        (request,) = house.pool.requests
+        request.sent_at = request.queued_at + waited
+        house.pool.answer("y")
+
+    text = render(house.metrics.export()).decode()
+    name = "wsgate_fastcgi_queue_wait_seconds"
+    for bound, count in (("0.0005", 1), ("0.01", 1), ("0.025", 2), ("+Inf", 2)):
+        assert f'{name}_bucket{{le="{bound}",upstream="app"}} {count}.0' in text
+    assert f'{name}_sum{{upstream="app"}} 0.02' in text
