@@ -23,6 +23,7 @@ from .errors import (
     WriteTimeoutError,
 )
 from .exchange import Exchange
+from .head import Head
 from .limits import Limits
 from .protocol import IDLE as _READER_IDLE
 from .protocol import ResponseReader
@@ -74,6 +75,7 @@ class Connection(Slot):
         "_loop",
         "_max_response",
         "_owner",
+        "_paused",
         "_pending",
         "_poll",
         "_reader",
@@ -110,6 +112,7 @@ class Connection(Slot):
         self._used = False
         self._ending = False
         self._discarded = 0
+        self._paused = False
         self._sock = sock
         self._fd = sock.fileno()
         self._recv: Callable[[int], bytes] = sock.recv
@@ -149,7 +152,11 @@ class Connection(Slot):
             sent = 0
         except OSError:
             return False
-        self._reader.start(exchange.on_body if exchange.stream else None)
+        if exchange.stream:
+            exchange.carrier = self
+            self._reader.start(exchange.on_body)
+        else:
+            self._reader.start()
         self.exchange = exchange
         self.keep = keep
         self.sent_at = exchange.sent_at = now
@@ -161,6 +168,23 @@ class Connection(Slot):
         if self._is_tcp:
             self._acknowledge_at_once()
         return True
+
+    @property
+    def head(self) -> Head | None:
+        """The head of the answer under way, while a streamed body comes."""
+        return self._reader.head
+
+    def pause(self) -> None:
+        """Read nothing more of the answer under way, until it is given up or read on."""
+        if not self._paused and self.exchange is not None:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Read on; nothing happens where nothing was paused."""
+        if self._paused:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._on_readable)
 
     def overdue(self, now: float, limits: Limits) -> FastCGIError | None:
         """The deadline that has passed, None while all are kept."""
@@ -189,6 +213,7 @@ class Connection(Slot):
         """
         self.exchange = None
         self._reader.close()
+        self.resume()
         if self._pending:
             self._ending = True
         else:
@@ -205,6 +230,7 @@ class Connection(Slot):
         """Close the socket; nobody is called any more."""
         self._reader.close()
         self._stop_writing()
+        self._paused = False
         self._loop.remove_reader(self._fd)
         self._sock.close()
 
@@ -240,6 +266,7 @@ class Connection(Slot):
             if self._pending or self._reader.state is not _READER_IDLE:
                 self.keep = False
             self._used = True
+            self.resume()
             self._owner.answered(self, exchange, response)
 
     def _on_unasked(self, size: int) -> None:

@@ -5,8 +5,25 @@ place in the pool's books and the two callbacks are a single allocation. Nothing
 whoever prefers to await uses `Pool.request`, which wraps an exchange around a future.
 """
 
+from typing import Protocol
+
 from .errors import FastCGIError
+from .head import Head
 from .response import Response
+
+
+class Carrier(Protocol):
+    """The connection that brings a streamed body, as far as its receiver needs it."""
+
+    @property
+    def head(self) -> Head | None:
+        """The head of the answer; there before the first part of the body is."""
+
+    def pause(self) -> None:
+        """Read nothing more; the application has to wait. The exchange's timeout goes on."""
+
+    def resume(self) -> None:
+        """Read on."""
 
 
 class Exchange:
@@ -20,12 +37,14 @@ class Exchange:
 
     After `Pool.submit` exactly one of `on_response` and `on_failure` is called, exactly once,
     from the event loop and never from inside `submit` itself. With `stream` set, the body is
-    handed to `on_body` as it arrives and `Response.body` is empty. Callbacks must not raise.
+    handed to `on_body` as it arrives and `Response.body` is empty; `carrier` then is what it
+    comes by, of use only until one of the two is called. Callbacks must not raise.
     """
 
     __slots__ = (
         "attempts",
         "body",
+        "carrier",
         "expires_at",
         "idempotent",
         "params",
@@ -52,6 +71,8 @@ class Exchange:
         self.script = script
         self.idempotent = idempotent
         self.stream = stream
+        # Set when a streamed request is written; others never look at it.
+        self.carrier: Carrier
         self.attempts = 0
         # The clock's seconds, kept by the pool: when it joined the queue, when its last byte of
         # waiting or answering is due, and when it was written (0.0 until then).

@@ -28,7 +28,7 @@ from .errors import (
     UpstreamOverloadedError,
     UpstreamRefusedError,
 )
-from .head import HeadCache
+from .head import Head, HeadCache
 from .records import (
     END_REQUEST_SIZE,
     HEADER_SIZE,
@@ -123,6 +123,11 @@ class ResponseReader:
     def reusable(self) -> bool:
         """Whether the connection may carry another request: nothing under way, nothing surplus."""
         return self.state is State.IDLE
+
+    @property
+    def head(self) -> Head | None:
+        """The head of the response under way, once it is complete and while the body comes."""
+        return self._builder.head if self._builder else None
 
     @property
     def bytes_held(self) -> int:

@@ -77,6 +77,11 @@ class ResponseBuilder:
         return bool(self._head or self._head_bytes or self._stderr)
 
     @property
+    def head(self) -> Head | None:
+        """The head, once it is complete."""
+        return self._head
+
+    @property
     def stderr(self) -> bytes:
         """What is kept of STDERR."""
         return bytes(self._stderr)

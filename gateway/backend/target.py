@@ -44,6 +44,7 @@ class Target:
         "route",
         "rule",
         "script",
+        "stream",
         "text_template",
         "timeout",
         "upstream",
@@ -59,6 +60,7 @@ class Target:
         content_type: str = environ.JSON_TYPE,
         idempotent: bool = False,
         serialized: bool = False,
+        stream: bool = False,
     ) -> None:
         settings = upstream.settings
         self.upstream = upstream
@@ -67,6 +69,7 @@ class Target:
         self.script = environ.script_filename(settings.document_root, script)
         self.timeout = settings.timeout
         self.idempotent = idempotent
+        self.stream = stream
         self.block = environ.target_block(
             document_root=settings.document_root,
             script=script,

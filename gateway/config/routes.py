@@ -248,6 +248,13 @@ class Route(Section):
         return {**rest, "client": {**block, **direct}}
 
     @model_validator(mode="after")
+    def _keeps_what_is_whole(self) -> Self:
+        rules = self.messages.rules.values() if self.messages else ()
+        if self.stream and (self.cache or any(rule.cache for rule in rules)):
+            raise ValueError("stream and cache exclude each other: only a whole reply is kept")
+        return self
+
+    @model_validator(mode="after")
     def _has_what_its_events_need(self) -> Self:
         if self.messages and "message" not in self.events:
             raise ValueError("messages has rules, but events has no message")

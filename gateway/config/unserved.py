@@ -8,31 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from .problems import Path
-from .units import switch
-
-
-def _given(value: object) -> bool:
-    """Whether there is a value at all, `off` included in what counts as none."""
-    try:
-        return switch(value)
-    except ValueError:
-        return value not in (None, [], {}, "")
-
-
-def _any_but(*served: str) -> Callable[[object], bool]:
-    return lambda value: value is not None and str(value) not in served
-
-
-def _names(*words: str) -> Callable[[object], bool]:
-    def lists(value: object) -> bool:
-        return any(word in words for word in (value if isinstance(value, list) else [value]))
-
-    return lists
 
 
 Table = tuple[tuple[str, Callable[[object], bool], str], ...]
 
-UNSERVED: Final[Table] = (("routes.*.stream", _given, "streaming lines"),)
+UNSERVED: Final[Table] = ()
 """Key (`*` for any name or index), when a value needs what is missing, and what that is."""
 
 

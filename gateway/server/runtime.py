@@ -134,6 +134,7 @@ class Runtime:
             content_type=settings.content_type,
             idempotent=settings.idempotent,
             serialized=settings.serialize_by is not None,
+            stream=settings.stream is not None,
         )
 
     def _target(self, upstream: str, **arguments: object) -> Target:

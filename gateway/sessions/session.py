@@ -139,6 +139,7 @@ class Session(Turns):
         if self._commands is not None or services.channels.joined(self):
             services.tasks.spawn(services.channels.leave_all(self), name="leaving channels")
         self._commands = None
+        self._read_on()
         if not self.busy:
             self.on_idle()
 

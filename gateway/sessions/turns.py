@@ -16,6 +16,7 @@ from gateway.backend.environ import message_block
 from gateway.backend.invocation import Invocation
 from gateway.backend.queries import Inquiry, QueryTarget
 from gateway.backend.reply import Head, effects_of, head_of
+from gateway.backend.streaming import StreamedInvocation
 from gateway.backend.target import Target
 from gateway.codes import NOT_FOUND, Failure, failure_of, failure_of_status
 from gateway.errors import GatewayError
@@ -52,14 +53,24 @@ Answer = Response | FastCGIError | GatewayError
 class Turns(Outbox):
     """The part of a session that talks to PHP.
 
-    Fulfils `backend.invocation.Asker` and `backend.queries.QueryAsker`.
+    Fulfils `backend.streaming.LineAsker` and `backend.queries.QueryAsker`.
     """
 
-    __slots__ = ("_concluding", "_inbox", "_inbox_bytes", "_order", "_paused", "_running")
+    __slots__ = (
+        "_concluding",
+        "_inbox",
+        "_inbox_bytes",
+        "_order",
+        "_paused",
+        "_running",
+        "_stream",
+    )
 
     def __init__(self, route: Route, services: Services, identity: Identity, wire: Wire) -> None:
         super().__init__(route, services, identity, wire)
         self._running = 0
+        # The one whose lines wait until the client reads again.
+        self._stream: StreamedInvocation | None = None
         self._concluding = False
         # Only where several may be in flight can answers overtake each other.
         self._order: deque[Question] | None = None
@@ -113,7 +124,8 @@ class Turns(Outbox):
         identity = self.identity
         template = target.text_template if text else target.binary_template
         block = message_block(template, self.message_id, len(payload))
-        invocation = Invocation(
+        kind = StreamedInvocation if target.stream else Invocation
+        invocation = kind(
             target,
             (identity.block, identity.state_block, block),
             payload,
@@ -181,6 +193,45 @@ class Turns(Outbox):
         while order and not self._concluding and (answer := order[0].answer) is not None:
             if self._conclude(order.popleft(), answer):
                 self._running -= 1
+        if order and not self._concluding and isinstance(order[0], StreamedInvocation):
+            order[0].proceed()
+
+    def on_lines(self, invocation: StreamedInvocation) -> None:
+        """Send the lines, if it is their turn and as long as the client reads."""
+        order = self._order
+        if order is not None and (self._concluding or order[0] is not invocation):
+            invocation.pause()
+            return
+        lines = invocation.lines
+        while lines:
+            if self.congested_since and self.open:
+                self._stream = invocation
+                invocation.pause()
+                return
+            self._send_line(invocation, lines.popleft())
+
+    def on_congested(self, *, congested: bool) -> None:
+        """Note that the client does not read, or reads again; then lines go on."""
+        super().on_congested(congested=congested)
+        if not congested:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.proceed()
+
+    def _send_line(self, invocation: StreamedInvocation, line: bytes) -> None:
+        head = invocation.head
+        if head is None:
+            return
+        self.route.numbers.replies.value += 1
+        try:
+            self.wire.reply(self, line, head.content_type, text=head.text, tag=invocation.tag)
+        except GatewayError as exc:
+            # The lines after a broken one are not sent: they may depend on it.
+            invocation.head = None
+            self._broken_reply(invocation, exc)
 
     def _conclude(self, message: Question, answer: Answer | Failure) -> bool:
         """Do what the answer asks for; False when a task does the rest and then takes the turn."""
