@@ -1,8 +1,10 @@
 """What the public listener answers to requests that are no WebSocket handshakes."""
 
+import logging
 from collections.abc import Callable
 
 from aiohttp import web, web_response
+from aiohttp.http import HttpProcessingError
 
 from gateway.sessions.client import TransportKind
 from gateway.transports.doorman import Doorman
@@ -15,6 +17,17 @@ Extend = Callable[[web.Application], None]
 # The library's name and version would also be in answers that no application sees: those to
 # requests that cannot be read. So it is not a header of an application's.
 setattr(web_response, "SERVER_SOFTWARE", "wsgate")  # noqa: B010 - it is not in the stubs
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line of aiohttp's server is about us, not about a request that is none.
+
+    Whoever sends such requests would fill the log with tracebacks, and with what was sent.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+logging.getLogger("aiohttp.server").addFilter(_is_ours)
 
 
 def create_public(
