@@ -126,7 +126,8 @@ class Worker:
         entries = None if self._company is None else self._company.entries
         reception = Reception(self.services, lambda: self.runtime, entries)
         public_app = create_public(reception, self._extend, lambda: self.entrance)
-        plain = web.AppRunner(public_app, access_log=None)
+        # A poll that its client gives up must end then, not when its wait is over.
+        plain = web.AppRunner(public_app, access_log=None, handler_cancellation=True)
         self.api = create_api(self._api_services())
         api = web.AppRunner(self.api, access_log=None)
         for runner in (plain, api):
