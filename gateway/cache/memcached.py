@@ -20,6 +20,22 @@ _MONTH: Final = 30 * 24 * 3600
 """Seconds; memcached takes a larger expiry for a moment of Unix time."""
 
 
+class _Client(aiomcache.Client):
+    """The library's, but it notices that memcached has hung up.
+
+    The library reads lines until one is whole. At the end of the stream each is empty and comes
+    at once, so that its loop never ends and never waits: the whole process would stand still.
+    """
+
+    async def _execute_simple_command(self, conn: Any, raw_command: bytes) -> bytes:
+        conn.writer.write(raw_command)
+        await conn.writer.drain()
+        line: bytes = await conn.reader.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionResetError("memcached hung up in its answer")
+        return line[:-2]
+
+
 class MemcachedStore:
     """Fulfils `backend.caching.RemoteStore`."""
 
@@ -51,7 +67,7 @@ class MemcachedStore:
     async def _client(self) -> AsyncIterator[Any]:
         async with self._turns:
             host, port = self._address
-            client = self._idle.pop() if self._idle else aiomcache.Client(host, port, pool_size=1)
+            client = self._idle.pop() if self._idle else _Client(host, port, pool_size=1)
             try:
                 yield client
             except BaseException:
