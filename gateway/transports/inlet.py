@@ -8,6 +8,7 @@ import asyncio
 from abc import abstractmethod
 from collections import deque
 
+import structlog
 from aiohttp.http import WebSocketReader
 
 from gateway.codes import CloseCode
@@ -17,7 +18,9 @@ from .commons import Commons
 from .doorman import Terms
 from .guard import FrameError, FrameGuard
 from .inbox import Message
-from .outlet import Outlet
+from .outlet import PLAIN, Outlet
+
+log = structlog.get_logger(__name__)
 
 
 class Inlet(Outlet):
@@ -69,6 +72,10 @@ class Inlet(Outlet):
         except FrameError as error:
             broken = error
             data = data[: error.offset]
+        except Exception:
+            log.exception("connection failed", transport=PLAIN)
+            self._fail(CloseCode.INTERNAL_ERROR, "")
+            return
         reader = self._reader or self._make_reader()
         inbox = self._commons.inbox
         # Letting one client in can be a consequence of another's message: calls may nest.

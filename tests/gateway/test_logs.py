@@ -74,3 +74,43 @@ def test_ten_lines_a_second_and_then_how_many_were_left_out(
     assert throttle.allows()
     assert throttle.taken() == {"suppressed": 990}
     assert throttle.taken() == {}
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_a_traceback_shows_no_local_variables(
+    capsys: pytest.CaptureFixture[str], style: str
+) -> None:
+    logs.configure("info", style)
+
+    def fail() -> None:
+        cookie = "secret"
+        raise ValueError(len(cookie))
+
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger().exception("failed")
+
+    told = capsys.readouterr().err
+    assert "ValueError" in told
+    assert "secret" not in told
+
+
+def test_one_cause_cannot_fill_the_log(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    logs.configure("info", "json")
+    log = structlog.get_logger()
+    library = logging.getLogger("library")
+    for number in range(1000):
+        log.warning("often", number=number)
+        log.warning("often", route="chat")
+        library.warning("%d times", number)
+    now += 1
+    log.warning("often", number=1000)
+
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(told) == 31
+    assert told[-1]["suppressed"] == 990

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import subprocess
 from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection
@@ -150,3 +151,22 @@ async def test_a_silent_client_of_the_internal_listener_stops_nothing(
         assert await victim.get("/metrics") == 200
         for sock in hanging:
             sock.close()
+
+
+async def test_a_silent_client_of_a_tls_listener_is_ended(php: PhpFpm, tmp_path: Path) -> None:
+    """Fault 21: asyncio alone would wait a minute for the handshake."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
+    await asyncio.to_thread(
+        subprocess.run,
+        [*command.split(), "-subj", "/CN=x", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    tls = {"certificate": str(certificate), "key": str(key)}
+    async with Victim(php, tmp_path, client={"handshake_timeout": "1s"}, tls=tls) as victim:
+        before = victim.open_files
+        crowd = [await victim.tcp(data) for data in (b"", b"\x16\x03\x01") for _ in range(20)]
+        assert await asyncio.gather(*map(rest, crowd)) == [b""] * 40
+        await victim.until(lambda: victim.open_files <= before)
+        assert "Traceback" not in victim.log

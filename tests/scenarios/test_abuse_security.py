@@ -196,7 +196,8 @@ async def test_nothing_secret_is_written_and_not_too_much(php: PhpFpm, tmp_path:
     seconds = Counter(
         (line[:19], line[20:].split("]", 1)[-1].strip()[:30]) for line in log.splitlines()
     )
-    assert max(seconds.values()) <= 12, seconds.most_common(3)
+    # Ten a second by the monotonic clock; two such seconds share one of the wall clock's.
+    assert max(seconds.values()) <= 20, seconds.most_common(3)
     assert SECRET not in numbers
     labels = set(re.findall(r'(?:route|path|channel|user|remote)="([^"]*)"', numbers))
     assert labels <= {"", "broken", "stderr", "ws", "t"}
