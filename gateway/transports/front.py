@@ -215,6 +215,15 @@ class FrontDoor(asyncio.Protocol):
         self._ask(head, self._kind_of(head) or TransportKind.WEBSOCKET, transport)
 
     def _ask(self, head: RequestHead, kind: TransportKind, transport: asyncio.Transport) -> None:
+        try:
+            self._present(head, kind, transport)
+        except Exception:
+            log.exception("connection failed", transport=str(kind))
+            self._turn_away(_FAILED)
+
+    def _present(
+        self, head: RequestHead, kind: TransportKind, transport: asyncio.Transport
+    ) -> None:
         entrance = self._entrance
         if kind is TransportKind.WEBSOCKET:
             refused = handshake.validate(head)
