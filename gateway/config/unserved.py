@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from .problems import Path
 
-
 Table = tuple[tuple[str, Callable[[object], bool], str], ...]
 
 UNSERVED: Final[Table] = ()
