@@ -9,6 +9,19 @@ import asyncio
 import resource
 from typing import Final
 
+import structlog
+
+from gateway.logs import Throttle
+
+from . import handshake
+
+log = structlog.get_logger(__name__)
+
+NO_FILES: Final = handshake.encode_refusal(
+    handshake.refusal(503, "Too many connections.", ("Retry-After", "1"))
+)
+"""What a client is answered when they do not suffice."""
+
 _MOST_RAISED: Final = 1 << 20
 _SHARE: Final = 8
 _MOST_KEPT: Final = 512
@@ -25,14 +38,24 @@ def raise_limit() -> None:
 class Descriptors:
     """The limit of this process, as it is when this is made."""
 
-    __slots__ = ("_first_kept", "limit")
+    __slots__ = ("_first_kept", "_short", "limit")
 
     def __init__(self) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.limit = _MOST_RAISED if soft == resource.RLIM_INFINITY else soft
         self._first_kept = self.limit - min(self.limit // _SHARE, _MOST_KEPT)
+        self._short = Throttle()
 
-    def are_short(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether this new connection has one of those that are kept."""
+    def suffice(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether this new connection has none of those that are kept; the log is told if not."""
         sock = transport.get_extra_info("socket")
-        return sock is not None and sock.fileno() >= self._first_kept
+        if sock is None or sock.fileno() < self._first_kept:
+            return True
+        if self._short.allows():
+            log.warning(
+                "file descriptors are short",
+                limit=self.limit,
+                cure="raise the limit of open files (LimitNOFILE, ulimit -n)",
+                **self._short.taken(),
+            )
+        return False

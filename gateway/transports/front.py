@@ -14,18 +14,17 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser
 
 from gateway.clock import Clock
-from gateway.logs import Throttle
 from gateway.sessions.client import TransportKind
 
-from . import deflate, handshake
+from . import handshake
 from .commons import Commons, Timing
 from .describe import describe
-from .descriptors import Descriptors
+from .descriptors import NO_FILES, Descriptors
 from .doorman import Doorman, Refusal, Welcome
 from .eventstream import EventStream
 from .head import RequestHead
 from .proxies import TrustedProxies
-from .websocket import WebSocket
+from .upgrade import upgrade
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +36,6 @@ _END: Final = b"\r\n\r\n"
 _TOO_LATE: Final = handshake.refusal(408, "The request's head did not come in time.")
 _TOO_LARGE: Final = handshake.refusal(431, "The request's head is too large.")
 _MALFORMED: Final = handshake.refusal(400, "The request cannot be read.")
-_NO_FILES: Final = handshake.encode_refusal(
-    handshake.refusal(503, "Too many connections.", ("Retry-After", "1"))
-)
 _FAILED: Final = handshake.refusal(500, "Something went wrong.")
 DRAINING: Final = handshake.refusal(503, "Shutting down.", ("Retry-After", "1"))
 
@@ -68,7 +64,6 @@ class Entrance:
         self.loop = asyncio.get_running_loop()
         self.base = BaseProtocol(self.loop)
         self.descriptors = Descriptors()
-        self._short = Throttle()
 
     def __call__(self) -> "FrontDoor":
         """For `loop.create_server` and `loop.create_unix_server`."""
@@ -81,19 +76,6 @@ class Entrance:
     def close(self) -> None:
         """Let go of the timer, once every connection is gone."""
         self.commons.sweep.stop()
-
-    def has_room(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether there are file descriptors for one more; says so in the log when not."""
-        if not self.descriptors.are_short(transport):
-            return True
-        if self._short.allows():
-            log.warning(
-                "file descriptors are short",
-                limit=self.descriptors.limit,
-                cure="raise the limit of open files (LimitNOFILE, ulimit -n)",
-                **self._short.taken(),
-            )
-        return False
 
     def _leave(self, remote: str) -> None:
         self.doorman.leave(remote)
@@ -128,13 +110,12 @@ class FrontDoor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The clock for the head starts."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._entrance.has_room(transport):
+        if self._entrance.descriptors.suffice(transport):
             self._entrance.commons.heads.add(self._on_head_deadline)
             return
-        # At once, though the answer may not arrive: waiting for the client to read it would
-        # take what little is left.
+        # At once, though the answer may be lost: waiting for its reader takes what is left.
         self.gone = True
-        self._transport.write(_NO_FILES)
+        self._transport.write(NO_FILES)
         self._transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -216,14 +197,12 @@ class FrontDoor(asyncio.Protocol):
 
     def _ask(self, head: RequestHead, kind: TransportKind, transport: asyncio.Transport) -> None:
         try:
-            self._present(head, kind, transport)
+            self._put(head, kind, transport)
         except Exception:
             log.exception("connection failed", transport=str(kind))
             self._turn_away(_FAILED)
 
-    def _present(
-        self, head: RequestHead, kind: TransportKind, transport: asyncio.Transport
-    ) -> None:
+    def _put(self, head: RequestHead, kind: TransportKind, transport: asyncio.Transport) -> None:
         entrance = self._entrance
         if kind is TransportKind.WEBSOCKET:
             refused = handshake.validate(head)
@@ -262,7 +241,7 @@ class FrontDoor(asyncio.Protocol):
             stream.begin(welcome.attach, welcome.terms, welcome.set_cookies, origin=origin)
             return
         try:
-            websocket, answer = self._make_websocket(transport, head, remote, welcome)
+            websocket, answer = upgrade(transport, head, remote, welcome, commons)
         except Exception:
             self._turn_away(_FAILED)
             raise
@@ -275,25 +254,6 @@ class FrontDoor(asyncio.Protocol):
         self._transport = self._request = self._remote = self.on_gone = None
         self.gone = True
         transport.set_protocol(protocol)
-
-    def _make_websocket(
-        self, transport: asyncio.Transport, head: RequestHead, remote: str, welcome: Welcome
-    ) -> tuple[WebSocket, bytes]:
-        """The WebSocket and the answer to its handshake."""
-        bits, extensions = 0, ""
-        if welcome.terms.compression:
-            offers = head.headers.getall("sec-websocket-extensions", ())
-            bits, extensions = deflate.negotiate(",".join(offers))
-        answer = handshake.encode_acceptance(
-            head.headers["sec-websocket-key"].strip(),
-            subprotocol=welcome.subprotocol,
-            extensions=extensions,
-            set_cookies=welcome.set_cookies,
-        )
-        websocket = WebSocket(
-            transport, self._entrance.commons, welcome.terms, remote=remote, window_bits=bits
-        )
-        return websocket, answer
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer, and end the connection."""

@@ -19,7 +19,7 @@ POINTS = [
     "gateway.server.reception:begin",
     "gateway.server.reception:complete",
     "gateway.transports.front:describe",
-    "gateway.transports.front:WebSocket",
+    "gateway.transports.upgrade:WebSocket",
     "gateway.transports.handshake:encode_acceptance",
     "gateway.transports.guard:FrameGuard.feed",
     "gateway.transports.websocket:WebSocket._on_control",

@@ -1,0 +1,31 @@
+"""A client that is let in: what it is answered, and the WebSocket that its connection becomes."""
+
+import asyncio
+
+from . import deflate, handshake
+from .commons import Commons
+from .doorman import Welcome
+from .head import RequestHead
+from .websocket import WebSocket
+
+
+def upgrade(
+    transport: asyncio.Transport,
+    head: RequestHead,
+    remote: str,
+    welcome: Welcome,
+    commons: Commons,
+) -> tuple[WebSocket, bytes]:
+    """The WebSocket, and the 101 that is to be written before it is opened."""
+    bits, extensions = 0, ""
+    if welcome.terms.compression:
+        offers = head.headers.getall("sec-websocket-extensions", ())
+        bits, extensions = deflate.negotiate(",".join(offers))
+    answer = handshake.encode_acceptance(
+        head.headers["sec-websocket-key"].strip(),
+        subprotocol=welcome.subprotocol,
+        extensions=extensions,
+        set_cookies=welcome.set_cookies,
+    )
+    websocket = WebSocket(transport, commons, welcome.terms, remote=remote, window_bits=bits)
+    return websocket, answer
