@@ -2,13 +2,13 @@
 
 import asyncio
 import io
+import itertools
 import json
 import re
 from collections import Counter
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from tests.abuse import DEADLINE, UPGRADE, Victim, rest, said
 from tests.phpfpm import PhpFpm
@@ -16,6 +16,7 @@ from tests.phpfpm import PhpFpm
 KEY = "a-key-that-nobody-guesses"
 SECRET = "tell-nobody-7f3a"
 
+FORMS = ["/any/{}", "/any/{}?script=/evil.php", "//any/{}"]
 TRICKS = [
     *("%00", "a%00.php", "..", "../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "..%2f..%2fx"),
     *("x.php/y", "x.php%20", "x.php%00.jpg", "%c8%ba.php", "Ⱥ.php", "a%0d%0aX: y", "a\\..\\b"),
@@ -23,8 +24,7 @@ TRICKS = [
 ]
 
 
-@pytest.mark.parametrize("form", ["/any/{}", "/any/{}?script=/evil.php", "//any/{}"])
-async def test_no_path_chooses_the_script(php: PhpFpm, tmp_path: Path, form: str) -> None:
+async def test_no_path_chooses_the_script(php: PhpFpm, tmp_path: Path) -> None:
     """Fault 34."""
     php.script("evil.php", "echo 'evil';")
     expected = f"{php.document_root}/ws.php|/ws.php|||/ws.php|{php.document_root}"
@@ -35,7 +35,7 @@ async def test_no_path_chooses_the_script(php: PhpFpm, tmp_path: Path, form: str
     message = bytes((0x81, 0xFE)) + len(code).to_bytes(2, "big") + bytes(4) + code
     accepted = 0
     async with Victim(php, tmp_path, route={"path": "/any/{rest:.*}"}) as victim:
-        for trick in TRICKS:
+        for form, trick in itertools.product(FORMS, TRICKS):
             streams = await victim.tcp(
                 UPGRADE.format(path=form.format(trick), more="").encode() + message
             )
@@ -54,7 +54,7 @@ async def test_no_path_chooses_the_script(php: PhpFpm, tmp_path: Path, form: str
                 assert status in {400, 404}, (trick, head)
             streams[1].transport.abort()
         assert "Traceback" not in victim.log
-    assert accepted or form.startswith("//")
+    assert accepted
 
 
 async def test_the_api_knows_its_callers_and_its_limits(php: PhpFpm, tmp_path: Path) -> None:
