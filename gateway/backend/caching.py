@@ -5,8 +5,7 @@ whoever gets it. While the same question is with PHP, those who ask it too wait 
 an answer that is for one connection alone is given to that one, and the others ask for themselves.
 
 What is the same question is decided by the configuration: the route, the rule, the script, and
-the parts of the message that `cache.key` names. Where replies are kept is a `Store`; one that is
-away costs a miss, never an error.
+the parts of the message that `cache.key` names. A store that is away costs a miss, never an error.
 """
 
 import asyncio
@@ -16,54 +15,23 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
-import structlog
 
 from fastcgi import FastCGIError, Response
 from gateway.config.routes import Cache as Settings
 from gateway.errors import GatewayError
-from gateway.logs import Throttle
 from gateway.metrics import Metrics
-from gateway.tasks import TaskSet
 
-from . import effects
-from .reply import Head, head_of, media_type
-
-log: Final = structlog.get_logger()
+from .reply import head_of
+from .stores import Guarded, Store, is_for_anybody, pack, unpack
 
 MAX_KEPT: Final = 512 * 1024
 """Bytes of a reply; larger ones are not kept."""
-_DEADLINE: Final = 0.25
-_REST: Final = 1.0
-"""Seconds for which a store that failed is not asked again."""
 _NONE: Final = b"\0"
 _SOME: Final = b"\1"
 
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value: Final = msgspec.json.Decoder().decode
 _encode_fields: Final = msgspec.json.Encoder(order="deterministic").encode
-
-
-class Store(Protocol):
-    """Replies kept in this process; nothing here waits."""
-
-    def get(self, key: bytes) -> Response | None:
-        """The reply, while it is good."""
-
-    def put(self, key: bytes, response: Response, ttl: float) -> None:
-        """Keep a reply for so long, at most."""
-
-
-class RemoteStore(Protocol):
-    """Bytes kept elsewhere, shared by whoever uses the same server. Any error is a miss."""
-
-    async def get(self, key: bytes) -> bytes | None:
-        """What is kept."""
-
-    async def put(self, key: bytes, value: bytes, ttl: float) -> None:
-        """Keep it for so long, at least, or as long as the server likes."""
-
-    async def close(self) -> None:
-        """End the connections."""
 
 
 class Subject(Protocol):
@@ -124,7 +92,7 @@ class _Flight:
 
     def _land(self, question: Question, response: Response, *, keep: bool) -> None:
         self._cache.landed(self._key)
-        shared = _is_for_anybody(response)
+        shared = is_for_anybody(response)
         if shared and keep:
             self._cache.keep(self._key, response)
         self._asker.on_answer(question, response)
@@ -201,7 +169,7 @@ class ReplyCache:
         kept = Response(response.status, response.headers, response.body)
         store = self._store
         if isinstance(store, Guarded):
-            store.keep(key, _pack(kept, self._wall() + self._ttl), self._ttl)
+            store.keep(key, pack(kept, self._wall() + self._ttl), self._ttl)
         else:
             store.put(key, kept, self._ttl)
 
@@ -210,7 +178,7 @@ class ReplyCache:
     ) -> None:
         found: Response | None = None
         try:
-            found = _unpack(await store.get(key), self._wall())
+            found = unpack(await store.get(key), self._wall())
         finally:
             # Also when this task is cancelled: whoever asked is answered.
             if found is None:
@@ -243,54 +211,6 @@ class ReplyCache:
         return hasher.digest()
 
 
-class Guarded:
-    """A remote store with deadlines; one that fails is left alone for a moment."""
-
-    def __init__(self, store: RemoteStore, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
-        self._clock = clock
-        self._until = 0.0
-        self._failures = Throttle()
-        self.tasks = TaskSet()
-
-    @property
-    def rests(self) -> bool:
-        """Whether it failed just now, so that it is not asked."""
-        return self._clock() < self._until
-
-    async def get(self, key: bytes) -> bytes | None:
-        """What is kept; None also when the store is away."""
-        try:
-            async with asyncio.timeout(_DEADLINE):
-                return await self._store.get(key)
-        except Exception as exc:  # noqa: BLE001 - whatever a store does, it is a miss
-            self._failed(exc)
-            return None
-
-    def keep(self, key: bytes, value: bytes, ttl: float) -> None:
-        """Keep it, beside the caller; it may be lost."""
-        if not self.rests:
-            self.tasks.spawn(self._put(key, value, ttl), name="keep in a cache")
-
-    async def close(self) -> None:
-        """End the connections. Idempotent."""
-        await self.tasks.join(_DEADLINE)
-        await self.tasks.close()
-        await self._store.close()
-
-    async def _put(self, key: bytes, value: bytes, ttl: float) -> None:
-        try:
-            async with asyncio.timeout(_DEADLINE):
-                await self._store.put(key, value, ttl)
-        except Exception as exc:  # noqa: BLE001 - as above
-            self._failed(exc)
-
-    def _failed(self, error: Exception) -> None:
-        self._until = self._clock() + _REST
-        if self._failures.allows():
-            log.warning("cache is away", kind=type(error).__name__, **self._failures.taken())
-
-
 def _chosen(names: Sequence[str], body: bytes) -> list[bytes] | None:
     """The values of these fields, each in one form however the client wrote it."""
     try:
@@ -301,44 +221,3 @@ def _chosen(names: Sequence[str], body: bytes) -> list[bytes] | None:
         ]
     except (msgspec.MsgspecError, RecursionError, UnicodeError, OverflowError):
         return None
-
-
-def _is_for_anybody(response: Response) -> bool:
-    """Whether the answer means the same to whoever gets it."""
-    try:
-        head = head_of(response)
-    except GatewayError:
-        return False
-    return not (head.cookies or head.before or head.after or head.publish) and not _effects(head)
-
-
-def _effects(head: Head) -> bool:
-    return media_type(head.content_type) == effects.EFFECTS_TYPE
-
-
-class _Kept(msgspec.Struct, array_like=True):
-    until: float
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-
-_unpacked: Final = msgspec.msgpack.Decoder(_Kept).decode
-
-
-def _pack(response: Response, until: float) -> bytes:
-    kept = _Kept(until, response.status, response.headers, response.body)
-    return msgspec.msgpack.encode(kept)
-
-
-def _unpack(value: bytes | None, now: float) -> Response | None:
-    """What is kept, if it is one of ours and still good; nothing that others wrote is trusted."""
-    if value is None:
-        return None
-    try:
-        kept = _unpacked(value)
-        response = Response(kept.status, kept.headers, kept.body)
-        usable = now < kept.until and head_of(response).plain and _is_for_anybody(response)
-    except (msgspec.MsgspecError, GatewayError, UnicodeError, RecursionError):
-        return None
-    return response if usable else None

@@ -37,7 +37,7 @@ class _Client(aiomcache.Client):
 
 
 class MemcachedStore:
-    """Fulfils `backend.caching.RemoteStore`."""
+    """Fulfils `backend.stores.RemoteStore`."""
 
     def __init__(self, address: Listen) -> None:
         if address.is_unix:

@@ -14,7 +14,7 @@ _OVERHEAD: Final = 500
 
 
 class MemoryStore:
-    """Fulfils `backend.caching.Store`."""
+    """Fulfils `backend.stores.Store`."""
 
     def __init__(
         self,

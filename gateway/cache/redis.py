@@ -11,7 +11,7 @@ _DEADLINE: Final = 0.5
 
 
 class RedisStore:
-    """Fulfils `backend.caching.RemoteStore`; connects when it is first used."""
+    """Fulfils `backend.stores.RemoteStore`; connects when it is first used."""
 
     def __init__(self, url: str) -> None:
         self._up = asyncio.Event()

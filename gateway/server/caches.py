@@ -4,7 +4,8 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.backend.caching import Guarded, ReplyCache, Store
+from gateway.backend.caching import ReplyCache
+from gateway.backend.stores import Guarded, Store
 from gateway.cache.memory import MemoryStore
 from gateway.config.routes import Cache
 from gateway.config.services import Stores

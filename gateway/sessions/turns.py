@@ -20,13 +20,12 @@ from gateway.backend.streaming import StreamedInvocation
 from gateway.backend.target import Target
 from gateway.codes import NOT_FOUND, Failure, failure_of, failure_of_status
 from gateway.errors import GatewayError
-from gateway.logs import Throttle
 
 from .effects import Performance
 from .identity import Identity
-from .outbox import Outbox
 from .route import Route
 from .services import Services
+from .streams import Streams
 from .wire import Wire
 
 log: Final = structlog.get_logger()
@@ -34,7 +33,6 @@ log: Final = structlog.get_logger()
 INBOX_MESSAGES: Final = 64
 INBOX_BYTES: Final = 256 * 1024
 _NO_CONTENT: Final = 204
-_broken_replies: Final = Throttle()
 
 
 @dataclass(slots=True)
@@ -50,7 +48,7 @@ Question = Invocation | Inquiry | _Refused
 Answer = Response | FastCGIError | GatewayError
 
 
-class Turns(Outbox):
+class Turns(Streams):
     """The part of a session that talks to PHP.
 
     Fulfils `backend.streaming.LineAsker` and `backend.queries.QueryAsker`.
@@ -63,14 +61,11 @@ class Turns(Outbox):
         "_order",
         "_paused",
         "_running",
-        "_stream",
     )
 
     def __init__(self, route: Route, services: Services, identity: Identity, wire: Wire) -> None:
         super().__init__(route, services, identity, wire)
         self._running = 0
-        # The one whose lines wait until the client reads again.
-        self._stream: StreamedInvocation | None = None
         self._concluding = False
         # Only where several may be in flight can answers overtake each other.
         self._order: deque[Question] | None = None
@@ -196,42 +191,9 @@ class Turns(Outbox):
         if order and not self._concluding and isinstance(order[0], StreamedInvocation):
             order[0].proceed()
 
-    def on_lines(self, invocation: StreamedInvocation) -> None:
-        """Send the lines, if it is their turn and as long as the client reads."""
+    def _has_its_turn(self, invocation: StreamedInvocation) -> bool:
         order = self._order
-        if order is not None and (self._concluding or order[0] is not invocation):
-            invocation.pause()
-            return
-        lines = invocation.lines
-        while lines:
-            if self.congested_since and self.open:
-                self._stream = invocation
-                invocation.pause()
-                return
-            self._send_line(invocation, lines.popleft())
-
-    def on_congested(self, *, congested: bool) -> None:
-        """Note that the client does not read, or reads again; then lines go on."""
-        super().on_congested(congested=congested)
-        if not congested:
-            self._read_on()
-
-    def _read_on(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.proceed()
-
-    def _send_line(self, invocation: StreamedInvocation, line: bytes) -> None:
-        head = invocation.head
-        if head is None:
-            return
-        self.route.numbers.replies.value += 1
-        try:
-            self.wire.reply(self, line, head.content_type, text=head.text, tag=invocation.tag)
-        except GatewayError as exc:
-            # The lines after a broken one are not sent: they may depend on it.
-            invocation.head = None
-            self._broken_reply(invocation, exc)
+        return order is None or (order[0] is invocation and not self._concluding)
 
     def _conclude(self, message: Question, answer: Answer | Failure) -> bool:
         """Do what the answer asks for; False when a task does the rest and then takes the turn."""
@@ -307,14 +269,3 @@ class Turns(Outbox):
             self.release()
         if not self._running:
             self.on_idle()
-
-    def _broken_reply(self, message: Question, error: GatewayError) -> None:
-        if _broken_replies.allows():
-            log.warning(
-                "reply cannot be carried out",
-                route=self.route.name,
-                connection=self.id,
-                error=str(error),
-                **_broken_replies.taken(),
-            )
-        self.route.failed(self, failure_of(error), message, str(error))

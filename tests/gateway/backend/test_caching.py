@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fastcgi import FastCGIError, QueueFullError, Response
-from gateway.backend.caching import Guarded, ReplyCache
+from gateway.backend.caching import ReplyCache
+from gateway.backend.stores import Guarded
 from gateway.cache.memory import MemoryStore
 from gateway.clock import ManualClock
 from gateway.config.routes import Cache
