@@ -112,7 +112,8 @@ def _shown(name: str, value: Any) -> Text:
     if name == "uptime" and isinstance(value, int | float):
         return Text(str(timedelta(seconds=int(value))))
     if isinstance(value, int | float):
-        return Text(f"{value:,}")
+        # A process id is a name: it is copied, not read as an amount.
+        return Text(str(value) if name == "pid" else f"{value:,}")
     if isinstance(value, list):
         return Text(", ".join(str(item) for item in value))
     if isinstance(value, dict):

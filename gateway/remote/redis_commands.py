@@ -64,6 +64,7 @@ class Commands:
         self._waiting: list[_Call] = []
         self._wake = asyncio.Event()
         self._tasks = TaskSet()
+        self._told = False
         self.ready = False
 
     def start(self) -> None:
@@ -94,7 +95,6 @@ class Commands:
         return future
 
     async def _keep_connected(self) -> None:
-        told = False
         while True:
             was_ready = False
             link: Link | None = None
@@ -103,7 +103,7 @@ class Commands:
                     link = await self._connect()
                 await self._serve(link)
             except (BrokerUnavailableError, TimeoutError) as exc:
-                if self.ready or not told:
+                if self.ready or not self._told:
                     log.warning("no connection to Redis", reason=str(exc) or "no answer")
             except Exception:
                 # Nothing else may end this loop: without it the worker would never come back.
@@ -114,7 +114,7 @@ class Commands:
                 self._waiting = []
                 if link is not None:
                     await link.close()
-            told = True
+            self._told = True
             if was_ready:
                 self._backoff.reset()
             else:
@@ -124,6 +124,9 @@ class Commands:
         async with patience(self._deadline):
             await link.run([("PING",)])
         self.ready = True
+        if self._told:
+            self._told = False
+            log.info("connected to Redis again")
         self._on_up()
         while True:
             await self._wake.wait()

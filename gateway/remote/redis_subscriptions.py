@@ -53,6 +53,7 @@ class Subscriptions:
         self._heard = 0
         self._connected = False
         self._tasks = TaskSet()
+        self._told = False
         self.ready = False
 
     def start(self) -> None:
@@ -93,7 +94,6 @@ class Subscriptions:
         self._wake.set()
 
     async def _keep_connected(self) -> None:
-        told = False
         while True:
             was_ready = False
             ear: Ear | None = None
@@ -102,7 +102,7 @@ class Subscriptions:
                     ear = await self._connect()
                 await self._serve(ear)
             except (BrokerUnavailableError, TimeoutError) as exc:
-                if self.ready or not told:
+                if self.ready or not self._told:
                     log.warning("nothing is heard from Redis", reason=str(exc) or "no answer")
             except Exception:
                 # Nothing else may end this loop: without it the worker would never come back.
@@ -112,7 +112,7 @@ class Subscriptions:
                 self._let_go()
                 if ear is not None:
                     await ear.close()
-            told = True
+            self._told = True
             if was_ready:
                 self._backoff.reset()
                 self._on_down()
@@ -145,6 +145,9 @@ class Subscriptions:
         for confirmed in again:
             await confirmed
         self.ready = True
+        if self._told:
+            self._told = False
+            log.info("Redis is heard again")
         self._on_up()
 
     async def _write(self, ear: Ear) -> None:

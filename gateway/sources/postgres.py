@@ -73,6 +73,7 @@ class PostgresSource:
         self._connected = False
         self._tasks = TaskSet()
         self._hostile = Throttle()
+        self._told = False
         self.ready = False
         """Whether everything that is wanted is listened to."""
 
@@ -130,21 +131,20 @@ class PostgresSource:
             self._wake.set()
 
     async def _keep_connected(self) -> None:
-        told = False
         while True:
             try:
                 listener = await Listener.connect(self._dsn, self._heard)
             except _FAILURES as exc:
-                if not told:
+                if not self._told:
                     log.warning("PostgreSQL cannot be reached", reason=str(exc) or "no answer")
-                told = True
+                self._told = True
                 await asyncio.sleep(self._backoff.pause())
                 continue
-            told = False
             try:
                 await self._serve(listener)
             except _FAILURES as exc:
                 log.warning("PostgreSQL is lost", reason=str(exc) or "no answer")
+                self._told = True
             finally:
                 self._let_go()
                 listener.drop()
@@ -168,6 +168,9 @@ class PostgresSource:
                 await self._settle(listener, self._changed.popleft())
             if not self.ready:
                 self.ready = True
+                if self._told:
+                    self._told = False
+                    log.info("PostgreSQL is heard again")
                 self._backoff.reset()
                 for channel in missed:
                     self._channels.on_gap(channel)

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.brokers.memory import MemoryBroker
 from gateway.channels.broker import Member
@@ -228,10 +229,13 @@ async def test_a_restart_of_the_server_keeps_the_subscribers(server) -> None:
     async with feeding(server) as channels:
         reader, late = Reader("1"), Reader("2")
         await channels.join(reader, "pg.orders")
-        server.stop()
-        await channels.join(late, "pg.late")
-        server.start()
-        await until(lambda: reader.gaps and late.gaps)
+        with capture_logs() as logs:
+            server.stop()
+            await channels.join(late, "pg.late")
+            server.start()
+            await until(lambda: reader.gaps and late.gaps)
+        events = [entry["event"] for entry in logs]
+        assert (events[0], events[-1]) == ("PostgreSQL is lost", "PostgreSQL is heard again")
         assert (reader.gaps, late.gaps) == (["pg.orders"], ["pg.late"])
         admin = await asyncpg.connect(server.dsn)
         await admin.execute("select pg_notify('late', 'x'), pg_notify('orders', 'y')")

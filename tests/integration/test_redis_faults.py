@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.brokers.redis import RedisBroker, Timing
 from gateway.channels.broker import ChannelRules, Member
@@ -235,13 +236,16 @@ async def test_without_its_commands_connection_it_goes_on(server) -> None:
         await up(service)
         listener = await joined(service, "kept.a")
 
-        server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        await eventually(lambda: not service.ready)
-        await up(service)
+        with capture_logs() as logs:
+            server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await eventually(lambda: not service.ready)
+            await up(service)
 
         await publish(service, "kept.a", b"one")
         await listener.hears(1)
         assert listener.told == []
+    events = [entry["event"] for entry in logs if "Redis" in entry["event"]]
+    assert events == ["no connection to Redis", "connected to Redis again"]
 
 
 async def test_after_flushall_the_epoch_changes_and_members_come_back(server) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.brokers.memory import MemoryBroker
 from gateway.channels.broker import Member
@@ -175,12 +176,15 @@ async def test_killed_and_back_each_is_told_of_the_gap_once(server) -> None:
         for channel, reader in readers.items():
             await service.join(reader, channel)
 
-        for _ in range(2):
-            server.kill()
-            await eventually(lambda: not source.ready)
-            server.start()
-            await eventually(lambda: source.ready)
+        with capture_logs() as logs:
+            for _ in range(2):
+                server.kill()
+                await eventually(lambda: not source.ready)
+                server.start()
+                await eventually(lambda: source.ready)
 
+        events = [entry["event"] for entry in logs]
+        assert events == ["nothing is heard from Redis", "Redis is heard again"] * 2
         for channel, reader in readers.items():
             server.command("PUBLISH", channel, "after")
             await eventually(lambda reader=reader: reader.data == [b"after"])  # type: ignore[misc]

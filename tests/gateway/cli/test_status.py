@@ -18,6 +18,7 @@ BODY = {
     "broker": {"type": "redis", "ready": False},
     "routes": [{"name": "chat", "path": "/ws/{room} [x]"}, {"name": "news", "only": None}],
     "totals": {"connections": 12345, "messages_sent": 7},
+    "processes": [{"worker": 1, "pid": 54321, "state": "serving"}],
     "upstreams": [{"name": "app", "busy": 2, "mean_ms": 1.5}],
 }
 
@@ -46,7 +47,15 @@ def answers(monkeypatch):
 def test_everything_that_is_told_is_shown() -> None:
     text = text_of(BODY)
     assert text.startswith("not ready\n  the broker is away\n")
-    for shown in ("12,345", "1:02:05", "1.2.3", "/ws/{room} [x]", "type: redis, ready: no", "1.5"):
+    for shown in (
+        "12,345",
+        "1:02:05",
+        "1.2.3",
+        "/ws/{room} [x]",
+        "type: redis, ready: no",
+        "1.5",
+        "54321",
+    ):
         assert shown in text
     assert "sources" not in text
 
