@@ -1,6 +1,7 @@
 """Which failure has which code; the table of the contract."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from fastcgi import errors as fastcgi
 from gateway import errors
 from gateway.codes import (
     INTERNAL,
+    CloseCode,
     Failure,
     failure_of,
     failure_of_status,
@@ -95,3 +97,8 @@ def test_codes_that_may_be_sent(code: int) -> None:
 @pytest.mark.parametrize("code", [-1, 0, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2999, 5000])
 def test_codes_that_may_not(code: int) -> None:
     assert not may_be_sent(code)
+
+
+def test_every_close_code_is_explained_to_clients() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "client-protocol.md").read_text()
+    assert [int(code) for code in CloseCode if f"{int(code)}" not in page] == []
