@@ -114,6 +114,18 @@ async def test_who_waits_too_long_fails_by_name(application, open_pool):
     assert busy.callbacks == 0
 
 
+async def test_somebody_may_hear_that_a_request_has_to_wait(application, open_pool):
+    pool = open_pool(application.address, max_connections=1)
+    heard: list[int] = []
+    pool.on_queued = lambda: heard.append(pool.statistics().waiting)
+    made = [submit(pool) for _ in range(3)]
+    peer = await application.accept()
+    for _ in made:
+        await peer.answer(b"")
+    await ended(made)
+    assert heard == [1, 1, 2]
+
+
 async def test_waiters_are_served_in_their_order(application, open_pool):
     pool = open_pool(application.address, max_connections=1)
     made = [submit(pool, b"%d" % number) for number in range(20)]

@@ -54,14 +54,19 @@ class Client:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.id = ""
+        self._unasked: list[dict[str, Any]] = []
 
     async def receive(self, **wanted: Any) -> dict[str, Any]:
-        """The next message that has these keys; others are passed over."""
+        """The first message that has these keys and was not received yet; others are kept."""
+        for place, message in enumerate(self._unasked):
+            if all(message.get(key) == value for key, value in wanted.items()):
+                return self._unasked.pop(place)
         async with asyncio.timeout(60):
             while True:
-                message: dict[str, Any] = json.loads(await self.socket.recv())
+                message = json.loads(await self.socket.recv())
                 if all(message.get(key) == value for key, value in wanted.items()):
                     return message
+                self._unasked.append(message)
 
     async def ask(self, **request: Any) -> dict[str, Any]:
         await self.socket.send(json.dumps({"id": 1, **request}))
