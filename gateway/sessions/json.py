@@ -4,6 +4,7 @@
 is, other text as a JSON string, binary data as base64 with `"encoding":"base64"`.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -20,6 +21,10 @@ from .wire import error_object
 
 SUBPROTOCOL: Final = "wsgate.v1.json"
 
+_NO_COMMAND: Final = replace(
+    BAD_REQUEST, message='expected a JSON object such as {"id":1,"send":…}'
+)
+
 _command: Final = msgspec.json.Decoder(Command).decode
 _encode: Final = msgspec.json.encode
 
@@ -35,11 +40,11 @@ class JsonWire:
         try:
             command = _command(payload)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-            session.fail(BAD_REQUEST, None, 0, str(exc))
+            session.fail(_NO_COMMAND, None, 0, str(exc))
             return
         problem = command.problem()
         if problem:
-            session.fail(BAD_REQUEST, command.id, 0, problem)
+            session.fail(replace(BAD_REQUEST, message=problem), command.id, 0, "")
         elif isinstance(command.send, msgspec.Raw):
             session.ask(bytes(command.send), text=True, tag=command.id)
         else:

@@ -157,6 +157,25 @@ async def test_what_is_no_command_is_an_error_and_the_socket_stays(
     assert len(house.pool.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ('{"id":1,"join":"room.1"}', "expected one of send, subscribe"),
+        ('{"id":1,"publish":"room.1"}', "publish needs data"),
+        ("hello", "expected a JSON object"),
+        ('{"id":1,"subscribe":7}', "expected a JSON object"),
+    ],
+)
+async def test_what_is_no_command_is_told_what_is_expected(
+    house: House, frame: str, message: str
+) -> None:
+    client = await enter(house)
+
+    client.say(frame)
+    await house.settle()
+    assert client.last["error"]["message"].startswith(message)
+
+
 class TestChannels:
     async def test_subscribing_gives_the_position(self, house: House) -> None:
         client = await enter(house)
