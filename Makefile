@@ -2,7 +2,13 @@
 .PHONY: run test lint bench clean
 
 # Modules whose every branch must be tried by a test: they read what strangers send.
-EVERY_BRANCH := fastcgi/*
+EVERY_BRANCH := fastcgi/* \
+  gateway/backend/cookies.py gateway/backend/effects.py gateway/backend/environ.py \
+  gateway/backend/reply.py gateway/brokers/book.py gateway/brokers/books.py \
+  gateway/brokers/hub_messages.py gateway/brokers/hub_wire.py gateway/brokers/wire.py \
+  gateway/sessions/positions.py gateway/transports/deflate.py gateway/transports/events.py \
+  gateway/transports/frames.py gateway/transports/guard.py gateway/transports/handshake.py \
+  gateway/transports/head.py gateway/transports/proxies.py gateway/transports/utf8.py
 
 BIN := .venv/bin
 

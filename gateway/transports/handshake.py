@@ -113,11 +113,6 @@ def _bad(text: str) -> Refusal:
     return refusal(400, text)
 
 
-def upgrade_required() -> Refusal:
-    """For a request without upgrade where only WebSockets are offered."""
-    return refusal(426, "This address speaks WebSocket.", *_UPGRADE_HINT)
-
-
 def accept_key(key: str) -> str:
     """RFC 6455 section 4.2.2, step 5.4."""
     digest = sha1(key.encode() + GUID, usedforsecurity=False).digest()
