@@ -13,23 +13,20 @@ import socket
 from array import array
 from collections.abc import Callable
 from fcntl import ioctl
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from .address import UnixAddress
 from .endpoint import Endpoint
-from .errors import (
-    FastCGIError,
-    RequestTimeoutError,
-    WriteTimeoutError,
-)
+from .errors import FastCGIError, ReceiverError, RequestTimeoutError, WriteTimeoutError
 from .exchange import Exchange
 from .head import Head
 from .limits import Limits
+from .owner import Owner
 from .protocol import IDLE as _READER_IDLE
 from .protocol import ResponseReader
 from .response import Response
-from .retry import POLLRDHUP, Retry, is_half_closed, judge
-from .slots import Slot, State
+from .retry import POLLRDHUP, is_half_closed, judge
+from .slot import Slot, State
 
 # include/uapi/asm-generic/ioctls.h: bytes in the send queue; for a unix socket those that the
 # peer has not read. A write is released as a whole, when its last byte has been read.
@@ -38,25 +35,6 @@ _TIOCOUTQ: Final = 0x5411
 _unread: Final = array("i", [0])
 _CHUNK: Final = 65536
 _EMPTY: Final = memoryview(b"")
-
-
-class ReceiverError(FastCGIError):
-    """Our own receiver of the body raised; the event loop's handler was told what."""
-
-    def __init__(self) -> None:
-        super().__init__("the receiver of the body failed")
-
-
-class Owner(Protocol):
-    """Whom a connection tells what happened; it never decides about itself."""
-
-    def answered(self, connection: "Connection", exchange: Exchange, response: Response) -> None:
-        """The answer is complete. Unless `keep` is set, the connection can only be closed."""
-
-    def broken(
-        self, connection: "Connection", error: FastCGIError | None, retry: Retry | None
-    ) -> None:
-        """It cannot go on; `error` concerns the exchange under way, None if there was none."""
 
 
 class Connection(Slot):

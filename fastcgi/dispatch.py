@@ -27,7 +27,8 @@ from .opener import AddressObserver, Opener, observe_nothing
 from .records import encode_request
 from .response import Response
 from .retry import Retry
-from .slots import Slots, State
+from .slot import State
+from .slots import Slots
 
 # While somebody waits, a connection that has just answered is looked at again in every turn of
 # the loop, one that takes longer every millisecond.

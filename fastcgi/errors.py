@@ -163,3 +163,10 @@ class WriteTimeoutError(DeadlineError):
     """The peer did not take the request in time."""
 
     _what = "the application did not read the request"
+
+
+class ReceiverError(FastCGIError):
+    """Our own receiver of the body raised; the event loop's handler was told what."""
+
+    def __init__(self) -> None:
+        super().__init__("the receiver of the body failed")

@@ -22,7 +22,7 @@ from .errors import (
 from .exchange import Exchange
 from .limits import PoolStatistics
 from .response import Response
-from .slots import State
+from .slot import State
 
 _TICK: Final = 0.05
 

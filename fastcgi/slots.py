@@ -8,41 +8,12 @@ useless it is), first in first out, and nobody who waits is forgotten.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Final, Generic, Protocol, TypeVar
 
 from .address import Address
 from .endpoint import Endpoint
 from .errors import AddressForbiddenError, ConnectError, QueueFullError
-
-
-class State(IntEnum):
-    """Where a connection stands in its life."""
-
-    CONNECTING = 0
-    IDLE = 1
-    BUSY = 2
-    # The answer is complete, but the application has not come back to read the next request.
-    SETTLING = 3
-    # Nobody waits for the answer any more, but the script may still be running.
-    DRAINING = 4
-    CLOSED = 5
-
-
-_NEXT: Final = frozenset(
-    {
-        (State.CONNECTING, State.IDLE),
-        (State.IDLE, State.BUSY),
-        (State.IDLE, State.CLOSED),
-        (State.BUSY, State.SETTLING),
-        (State.BUSY, State.IDLE),
-        (State.BUSY, State.DRAINING),
-        (State.BUSY, State.CLOSED),
-        (State.SETTLING, State.IDLE),
-        (State.SETTLING, State.CLOSED),
-        (State.DRAINING, State.CLOSED),
-    }
-)
+from .slot import NEXT, Slot, State
 
 # Looked up for every request: a global costs a fraction of an enum's attribute.
 _IDLE: Final = State.IDLE
@@ -51,17 +22,6 @@ _BUSY: Final = State.BUSY
 # How long a settling connection is expected back before another one is opened in its stead.
 # php-fpm needs about 10 us from END_REQUEST to its next read.
 SETTLE_GRACE: Final = 0.005
-
-
-class Slot:
-    """One connection's entry: its address, its state, and since when it has had it."""
-
-    __slots__ = ("endpoint", "since", "state")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.state = State.CONNECTING
-        self.since = 0.0
 
 
 class Waiter(Protocol):
@@ -298,7 +258,7 @@ class Slots(Generic[SlotT, WaiterT]):
 
     def _move(self, slot: SlotT, state: State, now: float) -> None:
         before = slot.state
-        if (before, state) not in _NEXT:
+        if (before, state) not in NEXT:
             raise RuntimeError(f"a connection cannot go from {before.name} to {state.name}")
         slot.state = state
         slot.since = now

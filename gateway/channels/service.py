@@ -17,15 +17,7 @@ from gateway.errors import ChannelNotFoundError, NotTextError
 from .broker import Abilities, Broker, ChannelRules, ChannelState, Member, Page, Receipt
 from .joining import Authorizer, Feed, Joining
 from .policy import Policies
-from .publication import (
-    NOWHERE,
-    Message,
-    Position,
-    Publication,
-    is_binary_type,
-    is_utf8,
-    kind_of,
-)
+from .publication import NOWHERE, Message, Position, Publication, is_binary_type, is_utf8, kind_of
 from .resume import Joined
 from .subscriber import Subscriber
 from .subscriptions import Subscriptions

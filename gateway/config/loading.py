@@ -16,7 +16,6 @@ from .checks import check
 from .document import Document, read
 from .model import Config
 from .problems import Path, Places, Problem, from_pydantic, path_of_error
-from .unserved import find_unserved
 
 _MAX_FILE: Final = 1024 * 1024
 
@@ -73,11 +72,7 @@ def _validate(
         errors = exc.errors(include_url=False)
         new = [one for one in errors if path_of_error(one, places) not in document.broken]
         problems += from_pydantic(new, places)
-    problems += _at(check(data, folder), places, document.broken)
-    # One mistake in a value is enough: what is not even right need not also be built.
-    said = {problem.place for problem in problems}
-    unserved = _at(find_unserved(data), places, document.broken)
-    return config, problems + [problem for problem in unserved if problem.place not in said]
+    return config, problems + _at(check(data, folder), places, document.broken)
 
 
 def _at(found: Iterable[tuple[Path, str]], places: Places, broken: set[Path]) -> list[Problem]:

@@ -4,7 +4,6 @@ Names, defaults and explanations stand in the models alone; this module only set
 """
 
 import inspect
-from collections.abc import Iterator
 from typing import Final, get_args
 
 from pydantic.fields import FieldInfo
@@ -20,7 +19,6 @@ from .sections import (
     walk,
     written_default,
 )
-from .unserved import UNSERVED
 
 _HEAD: Final = """\
 # Configuration reference
@@ -56,7 +54,6 @@ def markdown() -> str:
         lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
         lines += [_row(key, field, path) for key, field in keys_of(section).items()]
         lines.append("")
-    lines += _unserved()
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -107,15 +104,3 @@ def _anchor(title: str) -> str:
     return "".join(
         character for character in title.lower().replace(" ", "-") if character not in '.[]*"'
     )
-
-
-def _unserved() -> Iterator[str]:
-    if not UNSERVED:
-        return
-    yield "## Not built yet\n"
-    yield "These are known and checked, and refused with a clear message until they are built:\n"
-    features: dict[str, list[str]] = {}
-    for key, _, feature in UNSERVED:
-        features.setdefault(feature, []).append(f"`{key}`")
-    for feature, keys in features.items():
-        yield f"- {feature}: {', '.join(dict.fromkeys(keys))}"

@@ -129,3 +129,13 @@ def command() -> list[str]:
 def _environment(spec: Mapping[str, Any]) -> dict[str, str]:
     environ = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
     return {**environ, SPEC: json.dumps(spec)}
+
+
+def cause_of(status: int) -> dict[str, str | int]:
+    """How a process ended, for the log: its status, or the signal that ended it."""
+    if status >= 0:
+        return {"status": status}
+    try:
+        return {"signal": signal.Signals(-status).name}
+    except ValueError:
+        return {"signal": -status}

@@ -24,7 +24,7 @@ from gateway.errors import BrokerError
 
 from .lending import Lending
 from .office import Office, encode
-from .place import Place
+from .place import Place, cause_of
 
 log = structlog.get_logger()
 
@@ -164,7 +164,9 @@ class Supervisor:
             self.serving.set()
             return
         self._replaced += 1
-        log.error("worker died", worker=place.number, pid=pid, **_cause(status), lived=round(lived))
+        log.error(
+            "worker died", worker=place.number, pid=pid, **cause_of(status), lived=round(lived)
+        )
         pause = place.restarts.died(lived)
         if pause:
             loop = asyncio.get_running_loop()
@@ -293,12 +295,3 @@ class Supervisor:
 def _close(listeners: Iterable[socket.socket]) -> None:
     for listener in listeners:
         listener.close()
-
-
-def _cause(status: int) -> dict[str, str | int]:
-    if status >= 0:
-        return {"status": status}
-    try:
-        return {"signal": signal.Signals(-status).name}
-    except ValueError:
-        return {"signal": -status}

@@ -15,7 +15,8 @@ from fastcgi.errors import (
     QueueFullError,
     UpstreamUnavailableError,
 )
-from fastcgi.slots import SETTLE_GRACE, Slot, Slots, State
+from fastcgi.slot import Slot, State
+from fastcgi.slots import SETTLE_GRACE, Slots
 
 ADDRESSES = [UnixAddress("/a"), UnixAddress("/b")]
 AWAY = UpstreamUnavailableError("unix:/a", "gone")

@@ -58,12 +58,12 @@ class Client:
 
     async def receive(self, **wanted: Any) -> dict[str, Any]:
         """The first message that has these keys and was not received yet; others are kept."""
-        for place, message in enumerate(self._unasked):
-            if all(message.get(key) == value for key, value in wanted.items()):
+        for place, kept in enumerate(self._unasked):
+            if all(kept.get(key) == value for key, value in wanted.items()):
                 return self._unasked.pop(place)
         async with asyncio.timeout(60):
             while True:
-                message = json.loads(await self.socket.recv())
+                message: dict[str, Any] = json.loads(await self.socket.recv())
                 if all(message.get(key) == value for key, value in wanted.items()):
                     return message
                 self._unasked.append(message)

@@ -12,8 +12,8 @@ from gateway.config.sections import keys_of, walk
 from gateway.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parents[3] / "conf" / "wsgate.yaml"
-# What only this machine could have, or what is named as not built yet.
-ACCEPTED = re.compile(r"not built yet|cannot read|the environment has no")
+# What only the machine it is meant for can have.
+ACCEPTED = re.compile(r"cannot read|the environment has no")
 
 
 def uncommented() -> str:
