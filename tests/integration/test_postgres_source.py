@@ -13,8 +13,10 @@ from gateway.brokers.memory import MemoryBroker
 from gateway.channels.broker import Member
 from gateway.channels.publication import Kind, Publication
 from gateway.channels.service import ChannelService
+from gateway.config.loading import load
 from gateway.config.services import PostgresSource as Settings
 from gateway.errors import ChannelNameError
+from gateway.server.sources import feeds
 from gateway.sources.postgres import PostgresSource
 from tests.postgresserver import PostgresServer, find_postgres, until
 
@@ -252,3 +254,24 @@ async def test_a_channel_that_is_none_of_the_sources_affair_is_left_alone(server
         await admin.execute("select pg_notify('1', 'y')")
         await until(lambda: reader.heard)
         assert reader.texts == ["y"]
+
+
+async def test_listening_may_have_an_address_of_its_own(server, tmp_path) -> None:
+    """As behind PgBouncer: `dsn` leads to what cannot LISTEN, here to nobody."""
+    file = tmp_path / "wsgate.yaml"
+    file.write_text(
+        f"""\
+upstreams: {{app: {{address: "unix:{tmp_path}/none.sock", document_root: "{tmp_path}"}}}}
+routes: [{{path: /ws, upstream: app, script: /ws.php}}]
+sources: [{{type: postgres, dsn: main, match: "pg.*", strip: "pg."}}]
+databases: {{main: {{dsn: "postgresql://127.0.0.1:1/none", listen_dsn: "{server.dsn}"}}}}
+"""
+    )
+    channels = ChannelService(MemoryBroker())
+    [source] = feeds(load(file), channels)
+    assert isinstance(source, PostgresSource)
+    source.start()
+    try:
+        await until(lambda: source.ready)
+    finally:
+        await source.stop()
