@@ -38,8 +38,10 @@ def run_many(config: Config, *, load: Load | None = None, watchdog: int = 10) ->
     files: list[SocketFile | None] = []
     try:
         # One by one: what was bound before one that cannot be is released again.
-        addresses = (*config.listen, config.internal.listen)
-        first.extend(bind(address, shared=True) for address in addresses)
+        first.extend(bind(address, shared=True) for address in config.listen)
+        # One queue for all on the internal address: a caller must not wait for a worker that is
+        # stopped while another one could answer.
+        first.append(bind(config.internal.listen))
         files.extend(map(file_of, first))
         places.extend(_places(config, first))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

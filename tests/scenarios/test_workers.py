@@ -190,16 +190,10 @@ async def test_a_silent_worker_does_not_hang_the_numbers(gateway) -> None:
     pid = (await gateway.pids())[0]
     os.kill(pid, signal.SIGSTOP)
     try:
-        answered = 0
-        for _ in range(12):
-            try:
-                await asyncio.wait_for(gateway.metric("wsgate_connections "), 2)
-                answered += 1
-            except TimeoutError:
-                pass  # the kernel gave this connection to the one that stands still
-            if answered >= 3:
-                break
-        assert answered >= 3
+        # Whichever worker a caller would have got: one queue serves the internal address.
+        for _ in range(6):
+            async with asyncio.timeout(10):
+                await gateway.metric("wsgate_connections ")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
