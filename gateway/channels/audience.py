@@ -180,14 +180,19 @@ class Audience:
             return self._pass_on_to_some(publication, exclude)
         return self._pass_on_to_all(publication)
 
-    def lose(self) -> None:
-        """Publications may have been missed: tell each member, once until the next one passes."""
-        self.restart_attempts()
-        for member in self.members():
-            self._make_uncertain(member)
+    def lose(self, *, outage: bool = False) -> None:
+        """Publications may have been missed: tell each member, once until the next one passes.
 
-    def _make_uncertain(self, member: Subscriber) -> None:
-        if self._members.get(member) is not None:
+        Where nothing is kept, a further outage is told again: a member may have asked elsewhere
+        for what the last one cost it, and knows nothing of this one.
+        """
+        self.restart_attempts()
+        again = outage and not (self._seen and self._seen.epoch)
+        for member in self.members():
+            self._make_uncertain(member, again=again)
+
+    def _make_uncertain(self, member: Subscriber, *, again: bool = False) -> None:
+        if again or self._members.get(member) is not None:
             self._members[member] = None
             self._uncertain = True
             member.on_gap(self.channel)

@@ -267,11 +267,11 @@ class ChannelService:
         """Tell those in the channel (None: in any) that they may have missed something."""
         if channel is None:
             for audience in self._subscriptions.audiences():
-                audience.lose()
+                audience.lose(outage=True)
             return
         found = self._subscriptions.find(channel)
         if found is not None:
-            found.lose()
+            found.lose(outage=True)
 
     async def on_question(self, question: bytes) -> bytes:
         """Another worker asks about a connection held here."""

@@ -176,7 +176,6 @@ class Connection:
 
     def on_gap(self, channel: str) -> None:
         assert self._client.connection is self
-        assert not self._client.uncertain, "told twice of one gap"
         self._client.uncertain = True
         self._client.consider_filling()
 
