@@ -435,6 +435,35 @@ async def test_streamed_bodies_come_in_pieces_and_stop_after_a_cancellation(appl
     assert exchange.chunks == [b"one"]
 
 
+async def test_a_streamed_body_waits_while_its_receiver_cannot_take_more(application, open_pool):
+    pool = open_pool(application.address, max_connections=1)
+    exchange = submit(pool, stream=True)
+    peer = await application.accept()
+    await peer.request()
+    await peer.send(encode_stdout(HEAD + b"one"))
+    await until(lambda: exchange.chunks)
+    carrier = exchange.carrier
+    assert carrier.head is not None
+    assert carrier.head.status == 200
+
+    carrier.pause()
+    carrier.pause()
+    await peer.send(encode_stdout(b"two") + encode_end())
+    await asyncio.sleep(0.1)
+    assert exchange.chunks == [b"one"]
+
+    carrier.resume()
+    carrier.resume()
+    await ended([exchange])
+    assert exchange.chunks == [b"one", b"two"]
+    carrier.pause()
+    assert carrier.head is None
+    following = submit(pool)
+    await peer.answer(b"next")
+    await ended([following])
+    assert following.text == "next"
+
+
 async def test_a_receiver_that_cancels_in_the_midst_of_a_body_hears_no_more(application, open_pool):
     pool = open_pool(application.address)
     exchange = submit(pool, stream=True)
