@@ -28,31 +28,23 @@ def encode(pairs: Iterable[tuple[bytes | str, bytes | str]]) -> bytes:
     Text becomes UTF-8, with surrogate escapes turned back into the bytes they stand for. A NUL,
     text that has no bytes, or a pair too large for one record raises LocalProtocolError.
     """
+    parts: list[bytes] = []
     try:
-        encoded = [
-            (
-                name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape"),
-                value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape"),
-            )
-            for name, value in pairs
-        ]
+        for name, value in pairs:
+            if isinstance(name, str):
+                name = name.encode("utf-8", "surrogateescape")  # noqa: PLW2901 - one step each
+            if isinstance(value, str):
+                value = value.encode("utf-8", "surrogateescape")  # noqa: PLW2901
+            # A number is looked for ten times faster than a bytes object of length one.
+            if 0 in name or 0 in value:
+                raise LocalProtocolError("a parameter contains NUL")
+            name_size, value_size = len(name), len(value)
+            if name_size <= _SHORT_MAX and value_size <= _SHORT_MAX:
+                parts += (_SHORT[name_size], _SHORT[value_size], name, value)
+            else:
+                parts += (_encode_lengths(name_size, value_size), name, value)
     except UnicodeEncodeError as exc:
         raise LocalProtocolError("a parameter holds a character that has no UTF-8 form") from exc
-    parts: list[bytes] = []
-    for name, value in encoded:
-        # A number is looked for ten times faster than a bytes object of length one.
-        if 0 in name or 0 in value:
-            raise LocalProtocolError("a parameter contains NUL")
-        name_size, value_size = len(name), len(value)
-        if name_size <= _SHORT_MAX and value_size <= _SHORT_MAX:
-            parts += (_SHORT[name_size], _SHORT[value_size], name, value)
-            continue
-        lengths = _encode_length(name_size) + _encode_length(value_size)
-        if len(lengths) + name_size + value_size > MAX_PIECE:
-            raise LocalProtocolError(
-                f"a parameter of {name_size} + {value_size} bytes does not fit one record"
-            )
-        parts += (lengths, name, value)
     return b"".join(parts)
 
 
@@ -95,6 +87,15 @@ def decode(block: bytes) -> list[tuple[bytes, bytes]]:
 
 class _CutShortError(Exception):
     """The block ends inside a pair; whose fault that is, the caller knows."""
+
+
+def _encode_lengths(name_size: int, value_size: int) -> bytes:
+    lengths = _encode_length(name_size) + _encode_length(value_size)
+    if len(lengths) + name_size + value_size > MAX_PIECE:
+        raise LocalProtocolError(
+            f"a parameter of {name_size} + {value_size} bytes does not fit one record"
+        )
+    return lengths
 
 
 def _encode_length(length: int) -> bytes:

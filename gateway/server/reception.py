@@ -5,6 +5,7 @@ others become a task of the worker's.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import structlog
 
@@ -156,11 +157,11 @@ class Reception:
                 attach,
                 subprotocol=arrival.subprotocol,
                 set_cookies=arrival.set_cookies,
-                terms=Terms(
-                    max_message=limits.max_message,
-                    compression=limits.compression,
-                    congestion_mark=min(limits.send_buffer, _CONGESTED),
-                    longpoll_wait=limits.longpoll_wait,
+                terms=_terms(
+                    limits.max_message,
+                    limits.compression,
+                    limits.send_buffer,
+                    limits.longpoll_wait,
                 ),
             )
         )
@@ -171,6 +172,12 @@ class Reception:
             counter = self._services.metrics.connections_total.labelled(route, result)
             self._results[route, result] = counter
         counter.value += 1
+
+
+@lru_cache(maxsize=64)
+def _terms(max_message: int, compression: bool, send_buffer: int, longpoll_wait: float) -> Terms:
+    """The same object for all connections of the same terms: they keep it."""
+    return Terms(max_message, compression, min(send_buffer, _CONGESTED), longpoll_wait)
 
 
 def _refusal(refused: RefusedError) -> Refusal:
