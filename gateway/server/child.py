@@ -28,6 +28,7 @@ from gateway.config.model import Config
 from gateway.errors import BrokerUnavailableError, ConfigurationError
 from gateway.sessions.identity import new_node
 
+from . import garbage
 from .company import Company
 from .place import SPEC
 from .supervisor import CANNOT_START
@@ -100,6 +101,7 @@ async def _serve(spec: dict[str, Any]) -> None:
         client.on_connected.append(lambda: client.tell(Op.READY, b""))
         client.tell(Op.READY, b"")
         log.debug("worker serves", pid=os.getpid(), node=client.node)
+        garbage.settle()
         await stop.wait()
         reloading.cancel()
         await asyncio.gather(reloading, return_exceptions=True)

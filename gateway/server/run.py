@@ -14,6 +14,7 @@ from gateway.brokers.make import make_broker
 from gateway.config.model import Config
 from gateway.transports.descriptors import raise_limit
 
+from . import garbage
 from .accounts import VERSION
 from .listeners import SocketFile, bind, file_of, release, remove
 from .notify import Notifier
@@ -92,6 +93,7 @@ async def _serve(
     if on_ready is not None:
         on_ready(worker)
     notifier.ready()
+    garbage.settle()
 
     async def apply(config: Config) -> None:
         await worker.reload(config)
