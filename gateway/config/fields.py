@@ -129,6 +129,12 @@ Text = Annotated[
     WithJsonSchema({"type": ["string", "number", "boolean"]}),
     Scalar("text", str),
 ]
+Lines = Annotated[
+    str,
+    PlainValidator(units.lines),
+    WithJsonSchema({"type": "string"}),
+    Scalar("text", str),
+]
 Secret = Annotated[
     str,
     PlainValidator(units.text),

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, mode
 from . import units
 from .auth import Auth
 from .client import Client
-from .fields import Count, OneOrMany, PositiveDuration, Scalar, Section, Switch, Text, word
+from .fields import Count, Lines, OneOrMany, PositiveDuration, Scalar, Section, Switch, Text, word
 from .scripts import check_script
 from .statements import check_statement
 from .templates import check_channel, check_path, check_pattern, check_select, default_name
@@ -93,7 +93,7 @@ class Query(Section):
     """A query that answers a message instead of PHP; its rows go back as JSON."""
 
     dsn: Text = Field(description="The name of one of the `databases`.")
-    query: Annotated[Text, AfterValidator(check_statement)] = Field(
+    query: Annotated[Lines, AfterValidator(check_statement)] = Field(
         description="One statement; `:field` is a field of the JSON frame, bound as a parameter. "
         "A field that is null is NULL, one that is missing an error frame 400."
     )

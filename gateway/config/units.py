@@ -208,6 +208,17 @@ def text(value: object) -> str:
     return value
 
 
+_LINES: Final = str.maketrans("", "", "\r\n\t")
+
+
+def lines(value: object) -> str:
+    """As `text`, of any number of lines."""
+    if isinstance(value, str):
+        text(value.translate(_LINES))
+        return value
+    return text(value)
+
+
 def choice(*words: str) -> Callable[[object], str]:
     """A reader of one word out of several."""
 

@@ -150,6 +150,13 @@ def test_private_is_what_only_this_machine_reaches(text: str, private: bool) -> 
     assert units.listen(text).is_private is private
 
 
+def test_only_what_may_have_several_lines_has_them() -> None:
+    assert units.lines("select 1\r\n\t+ 1\n") == "select 1\r\n\t+ 1\n"
+    for read, text in ((units.text, "a\nb"), (units.lines, "a\x1bb"), (units.lines, [])):
+        with pytest.raises(ValueError, match="expected text"):
+            read(text)
+
+
 def test_a_quoted_value_is_short_on_one_line_and_without_credentials() -> None:
     assert units.shown("a\nb") == '"a\\nb"'
     assert len(units.shown("x" * 1000)) < 70
