@@ -6,6 +6,7 @@ joining leaves nothing behind.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from gateway.errors import (
@@ -18,7 +19,7 @@ from gateway.tasks import TaskSet
 
 from .audience import Attempt, Audience
 from .broker import Broker, ChannelRules, Member
-from .policy import Authorization, ChannelPolicy
+from .policy import Authorization, ChannelPolicy, Policies, Witness
 from .publication import Position
 from .resume import Joined, merge
 from .subscriber import Subscriber
@@ -62,11 +63,13 @@ class Joining:
         subscriptions: Subscriptions,
         authorizer: Authorizer | None,
         feeds: tuple[Feed, ...],
+        policies: Callable[[], Policies],
     ) -> None:
         self.authorizer = authorizer
         self.feeds = feeds
         self._broker = broker
         self._subscriptions = subscriptions
+        self._policies = policies
         self._undoing = TaskSet()
 
     async def stop(self) -> None:
@@ -92,24 +95,33 @@ class Joining:
             self._withdraw(audience, subscriber, refused=isinstance(error, _NOT_LET_IN))
             raise
         self._subscriptions.end(audience, attempt)
-        return self._admit(audience, subscriber, joined, since).without(subscriber.id)
+        admitted = self._admit(audience, subscriber, joined, since, policy.witness)
+        return admitted.without(subscriber.id)
 
     async def leave(self, subscriber: Subscriber, channel: str) -> bool:
         """As ChannelService.leave."""
         audience = self._subscriptions.find(channel)
-        if audience is None or not self._subscriptions.remove(audience, subscriber):
+        if audience is None:
+            return False
+        was_in = subscriber in audience
+        if not self._subscriptions.remove(audience, subscriber):
             return False
         self.release(audience)
+        if was_in:
+            self.went(subscriber, channel)
         await self._broker.leave(channel, _member(subscriber))
         return True
 
     async def leave_all(self, subscriber: Subscriber) -> None:
         """As ChannelService.leave_all."""
         subscriptions = self._subscriptions
-        audiences = {*subscriptions.of(subscriber), *subscriptions.joining(subscriber)}
+        was_in = subscriptions.of(subscriber)
+        audiences = {*was_in, *subscriptions.joining(subscriber)}
         for audience in audiences:
             subscriptions.remove(audience, subscriber)
             self.release(audience)
+        for audience in was_in:
+            self.went(subscriber, audience.channel)
         member = _member(subscriber)
         if len(audiences) == 1:
             await self._broker.leave(audiences.pop().channel, member)
@@ -146,12 +158,19 @@ class Joining:
         raise BrokerUnavailableError(f"{channel}: the channel broke {_JOIN_TRIES} times at a join")
 
     def _admit(
-        self, audience: Audience, subscriber: Subscriber, joined: Joined, since: Position | None
+        self,
+        audience: Audience,
+        subscriber: Subscriber,
+        joined: Joined,
+        since: Position | None,
+        witness: Witness | None,
     ) -> Joined:
         admitted = audience.admitted_at(subscriber)
         if admitted is None:
             audience.admit(subscriber, joined.position)
             self._subscriptions.add(audience, subscriber)
+            if witness is not None:
+                witness.came(subscriber, audience.channel)
             return joined
         here = audience.here(joined.position)
         return Joined(here) if since is None else joined.until(admitted, here)
@@ -164,6 +183,12 @@ class Joining:
                 # The broker may have let it in before the answer was lost.
                 leaving = self._broker.leave(audience.channel, _member(subscriber))
                 self._undoing.spawn(leaving, name="undo a join")
+
+    def went(self, subscriber: Subscriber, channel: str) -> None:
+        """Tell whoever is to know that the subscriber is out of the channel."""
+        witness = self._policies().witness(channel)
+        if witness is not None:
+            witness.went(subscriber, channel)
 
     def release(self, audience: Audience) -> None:
         """Forget an audience that is deserted; the feeds need not serve it any more."""

@@ -66,7 +66,9 @@ class ChannelService:
         self.deliveries = 0
         self._broker = broker
         self._subscriptions = Subscriptions()
-        self._joining = Joining(broker, self._subscriptions, authorizer, feeds)
+        self._joining = Joining(
+            broker, self._subscriptions, authorizer, feeds, lambda: self.policies
+        )
 
     # Life
 
@@ -261,6 +263,7 @@ class ChannelService:
         members = self._subscriptions.dissolve(audience)
         self._joining.release(audience)
         for subscriber in members:
+            self._joining.went(subscriber, channel)
             subscriber.on_channel_closed(channel)
 
     def on_gap(self, channel: str | None) -> None:

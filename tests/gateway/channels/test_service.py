@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.channels.broker import Member
+from gateway.channels.broker import ChannelRules, Member
 from gateway.channels.policy import Authorization, ChannelPolicy, Policies
 from gateway.channels.publication import BINARY_TYPE, NOWHERE, Message, Position
 from gateway.channels.service import Broadcast, ChannelService, Source
@@ -386,6 +386,93 @@ async def test_each_outage_is_told_also_when_nothing_was_published_in_between(se
     assert one.told == ["gap in room"] * 3
     assert kept.told == ["gap in kept.1"]
     assert kept.heard == [b"x"]
+
+
+# Witnesses
+
+
+class Diary:
+    """A witness that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def came(self, subscriber, channel) -> None:
+        self.notes.append(f"{subscriber.id} came into {channel}")
+
+    def went(self, subscriber, channel) -> None:
+        self.notes.append(f"{subscriber.id} left {channel}")
+
+    def take(self) -> list[str]:
+        notes, self.notes = sorted(self.notes), []
+        return notes
+
+
+@pytest.fixture
+def diary(service: ChannelService) -> Diary:
+    diary = Diary()
+    rules = ChannelRules(max_subscribers=2)
+    service.policies = Policies([ChannelPolicy("seen.*", rules, witness=diary)])
+    return diary
+
+
+async def test_a_witness_hears_of_each_coming_and_going_once(service, subscriber, diary):
+    one = subscriber("one")
+    await service.join(one, "seen.1")
+    await service.join(one, "seen.1")
+    await service.join(one, "other")
+    assert diary.take() == ["one came into seen.1"]
+
+    assert await service.leave(one, "seen.1")
+    assert not await service.leave(one, "seen.1")
+    await service.leave_all(one)
+    assert diary.take() == ["one left seen.1"]
+
+
+async def test_two_joins_of_one_subscriber_at_once_are_one_coming(service, subscriber, diary):
+    one = subscriber("one")
+    await asyncio.gather(service.join(one, "seen.1"), service.join(one, "seen.1"))
+    assert diary.take() == ["one came into seen.1"]
+
+
+async def test_a_witness_hears_of_everybody_who_loses_the_channel(service, subscriber, diary):
+    one, two = subscriber("one"), subscriber("two")
+    for each in (one, two):
+        await service.join(each, "seen.1")
+        await service.join(each, "seen.2")
+    diary.take()
+
+    await service.leave_all(one)
+    await service.close("seen.1")
+    await service.leave_all(two)
+    assert diary.take() == [
+        "one left seen.1",
+        "one left seen.2",
+        "two left seen.1",
+        "two left seen.2",
+    ]
+
+
+async def test_a_witness_hears_nothing_of_those_who_were_never_in(service, subscriber, diary, gate):
+    policy = ChannelPolicy("seen.*", ChannelRules(), Authorization("app", "/a.php"), diary)
+    service.policies = Policies([policy])
+    one, two = subscriber("one"), subscriber("two")
+    joins = [asyncio.ensure_future(service.join(each, "seen.1")) for each in (one, two)]
+    await asyncio.sleep(0)
+    await service.leave_all(one)
+    await service.leave(two, "seen.1")
+    gate.opened.set()
+    ended = await asyncio.gather(*joins, return_exceptions=True)
+    assert [type(each) for each in ended] == [SubscriberGoneError, SubscriberGoneError]
+    assert diary.take() == []
+
+
+async def test_a_join_that_finds_no_room_is_no_coming(service, subscriber, diary):
+    for name in ("one", "two"):
+        await service.join(subscriber(name), "seen.1")
+    with pytest.raises(ChannelFullError):
+        await service.join(subscriber("three"), "seen.1")
+    assert len(diary.take()) == 2
 
 
 # Questions
