@@ -80,6 +80,7 @@ _FAILURES: Final[dict[type[BaseException], Failure]] = {
     fastcgi.FastCGIError: UPSTREAM_ERROR,
     errors.ReplyError: UPSTREAM_ERROR,
     errors.QueryError: UPSTREAM_ERROR,
+    errors.TooManyQueriesError: QUEUE_FULL,
     errors.DatabaseUnavailableError: UNAVAILABLE,
     errors.ChannelNameError: BAD_REQUEST,
     errors.ChannelNotFoundError: NOT_FOUND,

@@ -114,6 +114,14 @@ class DatabaseUnavailableError(GatewayError):
     """The database is away; the caller should say so and may try again."""
 
 
+class TooManyQueriesError(GatewayError):
+    """As many queries wait for the database as may; the caller should shed load."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} queries wait for the database")
+        self.limit = limit
+
+
 class QueryError(GatewayError):
     """The database refuses the configured query; `state` is the SQLSTATE. For the log alone."""
 

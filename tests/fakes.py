@@ -6,7 +6,7 @@ answers when the test says so; `FakeClient` stands in for a browser and keeps wh
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from fastcgi import Exchange, FastCGIError, Pool, Response
 from fastcgi.errors import PoolClosedError
 from fastcgi.params import decode
+from gateway.backend.queries import Databases
 from gateway.brokers.memory import MemoryBroker
 from gateway.channels.publication import JSON_TYPE, Message
 from gateway.channels.service import ChannelService, Source
@@ -96,6 +97,40 @@ class FakePool(Pool):
 
     async def close(self) -> None:
         """Nothing was opened."""
+
+
+class FakeDatabase:
+    """Takes statements and answers them when told to."""
+
+    def __init__(self, *, max_connections: int = 4, timeout: float = 5.0) -> None:
+        self.max_connections = max_connections
+        self.timeout = timeout
+        self.asked: list[tuple[str, tuple[Any, ...]]] = []
+        """What is under way, oldest first."""
+        self._answers: list[asyncio.Future[bytes]] = []
+
+    async def rows(self, statement: str, values: Sequence[Any]) -> bytes:
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.asked.append((statement, tuple(values)))
+        self._answers.append(answer)
+        return await answer
+
+    async def settled(self) -> None:
+        """Nothing goes on."""
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+    async def answer(self, rows: bytes | Exception = b"[]", *, place: int = 0) -> None:
+        """End what is under way, and wait for what follows from it."""
+        self.asked.pop(place)
+        answer = self._answers.pop(place)
+        if isinstance(rows, bytes):
+            answer.set_result(rows)
+        else:
+            answer.set_exception(rows)
+        for _ in range(5):
+            await asyncio.sleep(0)
 
 
 @dataclass
@@ -211,6 +246,7 @@ class House:
         client: Mapping[str, Any] | None = None,
         channels: list[dict[str, Any]] | None = None,
         rate: float | None = None,
+        database: FakeDatabase | None = None,
         **route: Any,
     ) -> None:
         app = {"address": "unix:/nowhere", "document_root": "/srv", **(upstream or {})}
@@ -219,7 +255,9 @@ class House:
             "client": dict(client or {}),
             "routes": [{**ROUTE, **route}],
             "channels": channels or [],
+            "databases": {} if database is None else {"main": "postgresql://nowhere/none"},
         }
+        self.database = database
         self.clock = ManualClock()
         self.metrics = Metrics("test")
         self.pool = FakePool()
@@ -242,6 +280,9 @@ class House:
         runtime = Runtime(config, self.metrics)
         for upstream in runtime.upstreams:
             upstream.pool = self.pool
+        if self.database is not None:
+            runtime.databases = Databases({"main": self.database})
+            runtime.take_over()
         return runtime
 
     async def start(self) -> "House":
@@ -251,6 +292,9 @@ class House:
 
     async def stop(self) -> None:
         await self.services.tasks.close()
+        await self.services.leaving.close()
+        self.runtime.errands.close()
+        await self.runtime.databases.tasks.close()
         await self.channels.stop()
 
     def begin(self, path: str = "/ws", query: str = "", **more: Any) -> Arrival:

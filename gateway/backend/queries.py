@@ -30,10 +30,16 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Database(Protocol):
-    """Where statements are executed, a bounded number at a time."""
+    """Where statements are executed, at most `max_connections` at a time, each within `timeout`."""
+
+    max_connections: int
+    timeout: float
 
     async def rows(self, statement: str, values: Sequence[Any]) -> bytes:
         """The rows as a JSON list; GatewayError or TimeoutError when there are none."""
+
+    async def settled(self) -> None:
+        """Wait, for seconds at most, until what was given up has ended in the database."""
 
     async def close(self) -> None:
         """End every connection."""
@@ -112,10 +118,8 @@ class QueryTarget:
 
     async def _ask(self, inquiry: Inquiry) -> None:
         try:
-            rows = await self._rows(inquiry.body)
-        except TimeoutError as exc:
-            error: GatewayError = QueryTimeoutError("the database did not answer in time")
-            error.__cause__ = exc
+            values = _values(self._statement.fields, inquiry.body)
+            rows = await rows_of(self._database, self._statement.text, values)
         except GatewayError as exc:
             error = exc
         except Exception as exc:  # whatever it is, the message gets its error frame
@@ -138,12 +142,16 @@ class QueryTarget:
             )
         inquiry.asker.on_no_answer(inquiry, error)
 
-    async def _rows(self, body: bytes) -> bytes:
-        values = _values(self._statement.fields, body)
-        rows = await self._database.rows(self._statement.text, values)
-        if len(rows) > MAX_ROWS:
-            raise ReplyError(f"the rows have {len(rows)} bytes, limit {MAX_ROWS}")
-        return rows
+
+async def rows_of(database: Database, statement: str, values: Sequence[Any]) -> bytes:
+    """As `Database.rows`; whatever is foreseen to go wrong is a GatewayError."""
+    try:
+        rows = await database.rows(statement, values)
+    except TimeoutError as exc:
+        raise QueryTimeoutError("the database did not answer in time") from exc
+    if len(rows) > MAX_ROWS:
+        raise ReplyError(f"the rows have {len(rows)} bytes, limit {MAX_ROWS}")
+    return rows
 
 
 def _values(fields: Sequence[str], body: bytes) -> list[Any]:
@@ -169,6 +177,10 @@ class Databases:
 
     def __getitem__(self, name: str) -> Database:
         return self._databases[name]
+
+    def get(self, name: str) -> Database | None:
+        """The database of that name, if there is one."""
+        return self._databases.get(name)
 
     async def close(self, within: float) -> None:
         """Let what is running end, at most `within` seconds, then end every connection."""

@@ -1,11 +1,12 @@
 """What is true of the channels whose name matches a pattern."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from .fields import CountOrOff, CountOrZero, Duration, Section, Switch, Text, word
+from .fields import CountOrOff, CountOrZero, Duration, Lines, Section, Switch, Text, word
 from .scripts import check_script
+from .statements import check_event_statement
 from .templates import check_pattern
 
 
@@ -23,6 +24,30 @@ class Authorize(Section):
     script: Annotated[Text, AfterValidator(check_script)] = Field(
         description="The script, below the upstream's document_root."
     )
+
+
+class EventQuery(Section):
+    """A statement that is run when a connection comes into a channel, or when it leaves it."""
+
+    dsn: Text = Field(description="The name of one of the `databases`.")
+    query: Annotated[Lines, AfterValidator(check_event_statement)] = Field(
+        description="One statement; bound as parameters, all of them text, are `:channel`, "
+        "`:connection` (the connection's id), `:user` (NULL when there is none), `:route` and "
+        "`:wildcard` (what the first `*` of `match` stands for, NULL without one). "
+        "`:wildcard::int` makes a number of it."
+    )
+
+
+class Reaction(Section):
+    """What is done when a connection comes into a channel, or when it leaves it."""
+
+    postgres: EventQuery | None = Field(default=None, description="The query that is run; needed.")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if self.postgres is None:
+            raise ValueError('does nothing; it needs postgres: {dsn: NAME, query: "…"}')
+        return self
 
 
 class Channel(Section):
@@ -44,6 +69,16 @@ class Channel(Section):
     )
     authorize: Authorize | None = Field(
         default=None, description="Asks PHP at every subscribe. Default: nobody is asked."
+    )
+    on_subscribe: Reaction | None = Field(
+        default=None,
+        description="Runs once a connection has come in, also by its route or the API; the rows "
+        "are sent to it alone. Not for long polls. Default: nothing.",
+    )
+    on_unsubscribe: Reaction | None = Field(
+        default=None,
+        description="Runs when a connection has left, also by its end or the channel's; the rows "
+        "are ignored. Not for long polls. Default: nothing.",
     )
     idle_ttl: Duration = Field(
         default=30.0,

@@ -42,6 +42,11 @@ def check(data: dict[str, Any], folder: FilePath) -> Found:
         authorize = channel.get("authorize")
         if isinstance(authorize, dict):
             yield from _refers(authorize, (*path, "authorize"), "upstream", upstreams)
+        for key in ("on_subscribe", "on_unsubscribe"):
+            event = channel.get(key)
+            query = event.get("postgres") if isinstance(event, dict) else None
+            if isinstance(query, dict):
+                yield from _refers(query, (*path, key, "postgres"), "dsn", databases, "database")
     yield from find_unable(data)
     for path, source in _items(data, "sources"):
         yield from _refers(source, path, "dsn", databases, "database")

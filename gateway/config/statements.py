@@ -1,10 +1,11 @@
-"""`:field` in a statement: where a field of the JSON frame is bound as a parameter.
+"""`:name` in a statement: where a value, such as a field of the frame, is bound as a parameter.
 
 What PostgreSQL takes for a string, a quoted name, a comment or a cast is left as it is; nothing
 of a frame ever becomes part of the text. The lexical rules are those of PostgreSQL's manual,
 "SQL Syntax", section "Lexical Structure", with standard_conforming_strings on, as it is by default.
 """
 
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,8 +41,16 @@ class Statement:
     fields: tuple[str, ...]
 
 
-def parse_statement(sql: str) -> Statement:
-    """The one statement of a text; ValueError says what it must not have."""
+PARAMETERS: Final = ("channel", "connection", "user", "route", "wildcard")
+"""What a statement that runs on a subscribe or an unsubscribe may name."""
+
+
+def parse_statement(sql: str, *, type_: str = "") -> Statement:
+    """The one statement of a text; ValueError says what it must not have.
+
+    `type_` is the type of every parameter; without one PostgreSQL infers it from the statement.
+    """
+    cast = f"::{type_}" if type_ else ""
     if "\0" in sql:
         raise ValueError("a query has no NUL")
     pieces: list[str] = []
@@ -55,7 +64,7 @@ def parse_statement(sql: str) -> Statement:
                 raise ValueError("expected one statement, but something follows its semicolon")
             begun = True
         if kind == "field":
-            pieces.append(f"${fields.setdefault(token[1:], len(fields) + 1)}")
+            pieces.append(f"${fields.setdefault(token[1:], len(fields) + 1)}{cast}")
         else:
             pieces.append(token)
     if not begun:
@@ -80,16 +89,35 @@ def _tokens(sql: str) -> Iterator[tuple[str, str]]:
                 raise ValueError(f"the $ quote at {sql[position : position + 20]!r} is not closed")
             end += closing - position
         elif kind == "position":
-            raise ValueError(
-                f"{sql[position:end]} is the gateway's: write :field for a field of the message"
-            )
+            raise ValueError(f"{sql[position:end]} is the gateway's: write :name for a value")
         yield kind, sql[position:end]
         position = end
+
+
+def parse_event_statement(sql: str) -> Statement:
+    """The statement of a subscribe or an unsubscribe, whose parameters are text, each of them.
+
+    ValueError also says which name is none of `PARAMETERS`.
+    """
+    statement = parse_statement(sql, type_="text")
+    for name in statement.fields:
+        if name not in PARAMETERS:
+            near = difflib.get_close_matches(name, PARAMETERS, n=1)
+            hint = f"did you mean :{near[0]}? " if near else ""
+            known = ", ".join(f":{one}" for one in PARAMETERS)
+            raise ValueError(f"unknown parameter :{name}; {hint}known: {known}")
+    return statement
 
 
 def check_statement(sql: str) -> str:
     """The text itself; ValueError when it is no statement."""
     parse_statement(sql)
+    return sql
+
+
+def check_event_statement(sql: str) -> str:
+    """The text itself; ValueError when it is no statement of a subscribe or an unsubscribe."""
+    parse_event_statement(sql)
     return sql
 
 

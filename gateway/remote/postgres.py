@@ -87,7 +87,8 @@ class Database:
     def __init__(
         self, dsn: str, *, max_connections: int, timeout: float, bouncer: bool = False
     ) -> None:
-        self._timeout = timeout
+        self.max_connections = max_connections
+        self.timeout = timeout
         self._opening = asyncio.Lock()
         self._tasks = TaskSet()
         with _translated():
@@ -110,7 +111,7 @@ class Database:
         pool's timeout; waiting for a connection counts.
         """
         with _translated():
-            async with asyncio.timeout(self._timeout), self._connection() as connection:
+            async with asyncio.timeout(self.timeout), self._connection() as connection:
                 records = await connection.fetch(statement, *values)
         return _as_json(records)
 
@@ -121,8 +122,12 @@ class Database:
     async def check(self, statement: str) -> None:
         """Return when the server accepts the statement, without executing it."""
         with _translated():
-            async with asyncio.timeout(self._timeout), self._connection() as connection:
+            async with asyncio.timeout(self.timeout), self._connection() as connection:
                 await connection.prepare(statement)
+
+    async def settled(self) -> None:
+        """Wait, for seconds at most, until what was given up has ended on the server."""
+        await self._tasks.join(_RELEASE_TIMEOUT)
 
     async def close(self) -> None:
         """End every connection. Idempotent."""

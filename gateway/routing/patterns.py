@@ -38,6 +38,17 @@ class Pattern:
             position = found + len(piece)
         return True
 
+    def wildcard(self, name: str) -> str | None:
+        """What the first `*` stands for in a name that matches; None without a `*`.
+
+        Where it could end in several places it ends in the first of them.
+        """
+        if self._suffix is None:
+            return None
+        start = len(self._prefix)
+        end = name.find(self._middle[0], start) if self._middle else len(name) - len(self._suffix)
+        return name[start:end]
+
 
 class PatternSet:
     """Several patterns of which one must match; without any, no name does."""

@@ -65,7 +65,18 @@ async def _steps(
             session.retire(CloseCode.SERVICE_RESTART, _REASON)
     for session in directory:
         session.close(CloseCode.SERVICE_RESTART, _REASON)
-    unsent = await worker.services.farewell.drained(max(deadline - loop.time() - 0.5, 0.0))
+    left = max(deadline - loop.time() - 0.5, 0.0)
+    unsent, _ = await asyncio.gather(
+        worker.services.farewell.drained(left), _left_channels(worker, left)
+    )
     if unsent:
         log.warning("disconnect events not sent", count=unsent)
     await worker.runtime.close(max(deadline - loop.time() - 0.2, 0.0))
+
+
+async def _left_channels(worker: "Worker", within: float) -> None:
+    """Wait until everybody has left the channels and the databases have been told so."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within
+    await worker.services.leaving.join(within)
+    await worker.runtime.errands.drained(max(end - loop.time(), 0.0))

@@ -5,19 +5,21 @@ A reload builds a new one beside the old; the old one's pools finish what they h
 
 import asyncio
 
+from gateway.backend.errands import Errands, EventQuery
 from gateway.backend.queries import QueryTarget
 from gateway.backend.target import Target
 from gateway.backend.upstreams import Upstreams
 from gateway.channels.broker import ChannelRules
 from gateway.channels.policy import Authorization, ChannelPolicy, Policies
 from gateway.clock import SystemClock
-from gateway.config.channels import Channel
+from gateway.config.channels import Channel, Reaction
 from gateway.config.model import Config
 from gateway.config.routes import Rule
-from gateway.config.statements import parse_statement
+from gateway.config.statements import parse_event_statement, parse_statement
 from gateway.metrics import Metrics
 from gateway.routing.router import Destination, Router
 from gateway.sessions.admission import Gate
+from gateway.sessions.attendance import Attendance
 from gateway.sessions.route import Hooks, Route
 
 from .caches import Caches
@@ -34,13 +36,14 @@ class Runtime:
             config.upstreams, metrics, None if before is None else before.upstreams
         )
         self.databases = open_databases(config)
+        self.errands: Errands = Errands(self.databases) if before is None else before.errands
         self.caches: Caches = (
             before.caches
             if before is not None and before.caches.settings == config.stores
             else Caches(config.stores, metrics)
         )
         self.router = Router.of(config)
-        self.policies = Policies(map(_policy, config.channels))
+        self.policies = Policies(map(self._policy, config.channels))
         self._metrics = metrics
         self._authorizers: dict[Authorization, Target] = {}
         self._routes = {
@@ -79,12 +82,18 @@ class Runtime:
             self._authorizers[authorization] = target
         return target
 
+    def take_over(self) -> None:
+        """From now on this is the configuration in force, not the one before it."""
+        self.errands.databases = self.databases
+
     async def close(self, within: float, *, successor: "Runtime | None" = None) -> None:
         """Let what is running end, at most `within` seconds, then close every connection.
 
-        Pools and stores that the successor has taken over are left alone.
+        What the successor has taken over is left alone: pools, stores, queries that wait.
         """
         pools = None if successor is None else successor.upstreams
+        if successor is None:
+            self.errands.close()
         await asyncio.gather(
             self.upstreams.close(within, successors=pools), self.databases.close(within)
         )
@@ -140,9 +149,23 @@ class Runtime:
     def _target(self, upstream: str, **arguments: object) -> Target:
         return Target(self.upstreams[upstream], **arguments)  # type: ignore[arg-type]
 
+    def _policy(self, channel: Channel) -> ChannelPolicy:
+        authorize = channel.authorize
+        asked = None if authorize is None else Authorization(authorize.upstream, authorize.script)
+        on_subscribe, on_unsubscribe = _query(channel.on_subscribe), _query(channel.on_unsubscribe)
+        witness = None
+        if on_subscribe is not None or on_unsubscribe is not None:
+            witness = Attendance(
+                channel.match,
+                self.errands,
+                on_subscribe=on_subscribe,
+                on_unsubscribe=on_unsubscribe,
+            )
+        return ChannelPolicy(channel.match, _rules(channel), asked, witness)
 
-def _policy(channel: Channel) -> ChannelPolicy:
-    rules = ChannelRules(
+
+def _rules(channel: Channel) -> ChannelRules:
+    return ChannelRules(
         explicit=channel.create == "explicit",
         max_subscribers=channel.max_subscribers,
         history_size=channel.history.size,
@@ -150,6 +173,10 @@ def _policy(channel: Channel) -> ChannelPolicy:
         presence=channel.presence,
         idle_ttl=channel.idle_ttl,
     )
-    authorize = channel.authorize
-    asked = None if authorize is None else Authorization(authorize.upstream, authorize.script)
-    return ChannelPolicy(channel.match, rules, asked)
+
+
+def _query(reaction: Reaction | None) -> EventQuery | None:
+    query = None if reaction is None else reaction.postgres
+    if query is None:
+        return None
+    return EventQuery(query.dsn, parse_event_statement(query.query))

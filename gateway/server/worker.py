@@ -166,6 +166,7 @@ class Worker:
         tls_context(config)
         runtime = Runtime(config, self.metrics, self.runtime)
         before, self.runtime, self.config = self.runtime, runtime, config
+        runtime.take_over()
         if self._tls is not None and config.tls is not None:
             # The context is that of the listeners: whoever comes next gets the new certificate.
             self._tls.load_cert_chain(config.tls.certificate, config.tls.key)
@@ -222,6 +223,7 @@ class Worker:
         for feed in self._feeds:
             await feed.stop()
         await self.services.tasks.close()
+        await self.services.leaving.close()
         self._leases.stop()
         await self.runtime.close(0.0)
         for runner in self._runners:

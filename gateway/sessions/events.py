@@ -80,6 +80,16 @@ class EventWire:
         data = _encode({"error": error_object(failure, message_id, detail)})
         session.tell(lambda client: _named(client, "failure", data))
 
+    def rows(self, session: Peer, channel: str, rows: bytes) -> None:
+        """One event without an id: what is resumed is the channel, not what was found."""
+        if not self.polling:
+            session.send(rows, text=True)
+
+    def channel_failure(self, session: Peer, channel: str, failure: Failure, detail: str) -> None:
+        """`event: failure`, with the channel."""
+        data = _encode({"channel": channel, "error": error_object(failure, 0, detail)})
+        session.tell(lambda client: _named(client, "failure", data))
+
     def push(self, session: Peer, payload: bytes, content_type: str) -> None:
         """One event; the position stays."""
         text = is_text(content_type)

@@ -63,6 +63,16 @@ class JsonWire:
         error = error_object(failure, message_id, detail)
         session.send(_object(tag, b'"error":' + _encode(error)), text=True)
 
+    def rows(self, session: Peer, channel: str, rows: bytes) -> None:
+        """`{"channel":…,"data":[…]}`."""
+        fields = b'"channel":' + _encode(channel), b'"data":' + rows
+        session.send(_object(None, *fields), text=True)
+
+    def channel_failure(self, session: Peer, channel: str, failure: Failure, detail: str) -> None:
+        """`{"channel":…,"error":{…}}`."""
+        error = error_object(failure, 0, detail)
+        session.send(_encode({"channel": channel, "error": error}), text=True)
+
     def push(self, session: Peer, payload: bytes, content_type: str) -> None:
         """`{"push":…}`."""
         session.send(_object(None, b'"push":' + value_of(payload, content_type)), text=True)

@@ -43,6 +43,14 @@ class RawWire:
         error = error_object(failure, message_id, detail)
         session.send(msgspec.json.encode({"error": error}), text=True)
 
+    def rows(self, session: Peer, channel: str, rows: bytes) -> None:
+        """One frame."""
+        session.send(rows, text=True)
+
+    def channel_failure(self, session: Peer, channel: str, failure: Failure, detail: str) -> None:
+        """An error frame."""
+        self.failure(session, failure, None, 0, detail)
+
     def push(self, session: Peer, payload: bytes, content_type: str) -> None:
         """One frame."""
         session.send(payload, text=is_text(content_type))

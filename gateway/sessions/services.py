@@ -28,6 +28,8 @@ class Services:
     push_base: str = ""
     show_details: bool = False
     tasks: TaskSet = field(default_factory=TaskSet)
+    leaving: TaskSet = field(default_factory=TaskSet)
+    """Those whose client has gone, on their way out of the channels."""
     directory: Directory = field(default_factory=Directory)
     keepalive: Keepalive = field(default_factory=Keepalive)
     now: Callable[[], float] = field(init=False)

@@ -137,7 +137,7 @@ class Session(Turns):
         services.directory.remove(self, lingers=self.busy)
         services.metrics.closed(code)
         if self._commands is not None or services.channels.joined(self):
-            services.tasks.spawn(services.channels.leave_all(self), name="leaving channels")
+            services.leaving.spawn(services.channels.leave_all(self), name="leaving channels")
         self._commands = None
         self._read_on()
         if not self.busy:

@@ -41,6 +41,12 @@ class Wire(Protocol):
     ) -> None:
         """What stands in the place of a reply that will not come."""
 
+    def rows(self, session: Peer, channel: str, rows: bytes) -> None:
+        """What a query has found for the one who came into the channel: a JSON list of rows."""
+
+    def channel_failure(self, session: Peer, channel: str, failure: Failure, detail: str) -> None:
+        """That the channel's query failed; its client is in the channel nevertheless."""
+
     def push(self, session: Peer, payload: bytes, content_type: str) -> None:
         """A message to this connection alone that nobody has asked for."""
 

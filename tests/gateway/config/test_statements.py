@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.statements import Statement, parse_statement
+from gateway.config.statements import Statement, parse_event_statement, parse_statement
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_field_is_found_where_postgresql_reads_one(sql, text, fields) -> None:
         ("", "expected a statement"),
         (" -- nothing", "expected a statement"),
         ("select 1; drop table x", "one statement"),
-        ("select $1", "write :field"),
+        ("select $1", "write :name"),
         ("select 'x", "not closed"),
         (r"select E'\'", "not closed"),
         ('select "x', "not closed"),
@@ -55,6 +55,25 @@ def test_a_field_is_found_where_postgresql_reads_one(sql, text, fields) -> None:
 def test_what_is_no_single_statement_is_refused(sql, complaint) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse_statement(sql)
+
+
+def test_a_parameter_of_an_event_is_text_until_the_statement_makes_something_else_of_it() -> None:
+    statement = parse_event_statement("select :wildcard::int, :user, ':channel', :wildcard")
+    assert statement.text == "select $1::text::int, $2::text, ':channel', $1::text"
+    assert statement.fields == ("wildcard", "user")
+
+
+@pytest.mark.parametrize(
+    ("sql", "complaint"),
+    [
+        ("select :chanel", "unknown parameter :chanel; did you mean :channel"),
+        ("select :id", "known: :channel, :connection, :user, :route, :wildcard"),
+        ("select 1; select 2", "one statement"),
+    ],
+)
+def test_what_an_event_does_not_have_is_refused_with_what_it_has(sql, complaint) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse_event_statement(sql)
 
 
 _HIDDEN = st.sampled_from(["':x'", '":x"', "$$:x$$", "$t$:x$t$", "/*:x*/", "--:x\n", r"E'\':x'"])

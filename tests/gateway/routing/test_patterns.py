@@ -32,6 +32,26 @@ def test_a_star_stands_for_any_characters(pattern: str, name: str, matches: bool
     assert Pattern(pattern).matches(name) is matches
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "stands_for"),
+    [
+        ("order.7", "order.7", None),
+        ("order.*", "order.7", "7"),
+        ("order.*", "order.", ""),
+        ("order.*.state", "order.7.8.state", "7.8"),
+        ("*", "all of it", "all of it"),
+        ("*.*", "a.b.c", "a"),
+        ("a*b*c", "axbybc", "x"),
+        ("a**c", "axyc", "xy"),
+    ],
+)
+def test_what_the_first_star_stands_for_ends_as_early_as_it_may(
+    pattern: str, name: str, stands_for: str | None
+) -> None:
+    assert Pattern(pattern).matches(name)
+    assert Pattern(pattern).wildcard(name) == stands_for
+
+
 def test_a_star_in_a_name_is_only_a_star() -> None:
     assert not Pattern("room.1").matches("room.*")
     assert not Pattern("room.1").matches("*")
