@@ -7,7 +7,6 @@ import pwd
 import socket
 import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,30 +15,16 @@ from fastcgi import AddressForbiddenError, FastCGIError
 from gateway.backend.diagnosis import explain_failure
 from gateway.config.model import Config
 from gateway.config.routes import Route
-from gateway.config.services import PostgresSource
-from gateway.config.statements import parse_statement
+from gateway.config.services import Database, PostgresSource
 from gateway.config.upstreams import Upstream
-from gateway.errors import GatewayError
+from gateway.errors import ConfigurationError, GatewayError
 
+from .databases import examine_databases, open_database
+from .finding import AWAY, UNUSABLE, Finding
 from .fpmprobe import Seen, look, status
 from .poolfiles import PoolFile
 
 _PATIENCE: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found at a key of the file; `cure` is what to change, empty where all is well."""
-
-    place: str
-    text: str
-    cure: str = ""
-    serious: bool = True
-    """Whether what was found must be changed."""
-
-    def __str__(self) -> str:
-        mark = "ok  " if not self.cure else "FIX " if self.serious else "note"
-        return f"{mark} {self.place}: {self.text}" + (f"; {self.cure}" if self.cure else "")
 
 
 async def examine(config: Config, pools: Sequence[PoolFile]) -> AsyncIterator[Finding]:
@@ -206,34 +191,25 @@ async def _services(config: Config) -> AsyncIterator[Finding]:
     for index, source in enumerate(config.sources):
         place = f"sources[{index}]"
         if isinstance(source, PostgresSource):
-            database = config.databases[source.dsn]
-            dsn = database.listen_dsn or database.dsn
-            yield await _try(f"{place}.dsn", _ask_postgres(dsn, ()))
+            yield await _try(f"{place}.dsn", _ask_postgres(config.databases[source.dsn]))
         else:
             yield await _try(f"{place}.url", _ask_redis(source.url))
-    for name, database in config.databases.items():
-        yield await _try(f"databases.{name}", _ask_postgres(database.dsn, _queries(config, name)))
+    async for finding in examine_databases(config, _PATIENCE):
+        yield finding
     if config.stores.memcached is not None:
         yield await _try("stores.memcached", _connect(f"tcp://{config.stores.memcached}", 11211))
     if config.stores.redis:
         yield await _try("stores.redis", _ask_redis(config.stores.redis))
 
 
-def _queries(config: Config, database: str) -> tuple[str, ...]:
-    rules = [
-        rule for route in config.routes if route.messages for rule in route.messages.rules.values()
-    ]
-    queries = [rule.postgres for rule in rules if rule.postgres]
-    return tuple(parse_statement(one.query).text for one in queries if one.dsn == database)
-
-
 async def _try(place: str, question: Any) -> Finding:
     try:
         async with asyncio.timeout(_PATIENCE):
             await question
+    except ConfigurationError as exc:
+        return Finding(place, str(exc), UNUSABLE)
     except (GatewayError, OSError, TimeoutError) as exc:
-        reason = str(exc) or "no answer"
-        return Finding(place, reason, "start the server, or correct the address or the password")
+        return Finding(place, str(exc) or "no answer", AWAY)
     return Finding(place, "answers")
 
 
@@ -248,13 +224,11 @@ async def _ask_redis(url: str) -> None:
         await link.close()
 
 
-async def _ask_postgres(dsn: str, statements: Sequence[str]) -> None:
-    module: Any = importlib.import_module("gateway.remote.postgres")
-    database = module.Database(dsn, max_connections=1, timeout=_PATIENCE)
+async def _ask_postgres(settings: Database) -> None:
+    """Ask by the address at which publications are listened to."""
+    database = open_database(settings, settings.listen_dsn or settings.dsn, _PATIENCE)
     try:
         await database.ask()
-        for statement in statements:
-            await database.check(statement)
     finally:
         await database.close()
 

@@ -120,10 +120,18 @@ class Database:
         await self.rows("select 1", ())
 
     async def check(self, statement: str) -> None:
-        """Return when the server accepts the statement, without executing it."""
-        with _translated():
-            async with asyncio.timeout(self.timeout), self._connection() as connection:
-                await connection.prepare(statement)
+        """Return when the server accepts the statement, without executing it.
+
+        The errors are those of `rows`, but for MessageError: with nothing bound to it, the
+        statement alone is to blame.
+        """
+        try:
+            with _translated():
+                async with asyncio.timeout(self.timeout), self._connection() as connection:
+                    await connection.prepare(statement)
+        except MessageError as exc:
+            cause = exc.__cause__
+            raise QueryError(str(cause), getattr(cause, "sqlstate", None) or "") from cause
 
     async def settled(self) -> None:
         """Wait, for seconds at most, until what was given up has ended on the server."""

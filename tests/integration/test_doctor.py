@@ -1,11 +1,15 @@
 """The doctor before a real php-fpm, a real PostgreSQL, and servers that are not there."""
 
+import asyncio
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli.doctor import command
+from gateway.remote.postgres import Database
 from tests.phpfpm import PhpFpm, free_port
 from tests.postgresserver import PostgresServer, find_postgres
 
@@ -99,24 +103,161 @@ sources:
     assert "hunter2" not in answer.output
 
 
-@pytest.mark.skipif(find_postgres() is None, reason="no PostgreSQL here")
-def test_a_query_that_the_database_refuses_is_found_without_executing_any(
-    php_fpm: PhpFpm, tmp_path: Path
-) -> None:
-    php_fpm.script("ws.php", FINE)
-    with PostgresServer() as server:
-        rules = """
-  - path: /db
+QUERIES = """
+databases: {main: "%s", other: "%s"}
+channels:
+  - match: "order.*"
+    on_subscribe: {postgres: {dsn: main, query: "%s"}}
+    on_unsubscribe: {postgres: {dsn: main, query: "delete from watching where id = :connection"}}
+"""
+RULES = """
+  - name: shop
+    path: /db
     messages:
       select: a
-      rules: {x: {postgres: {dsn: main, query: "%s"}}}
-databases: {main: "%s"}
+      rules:
+        order: {postgres: {dsn: main, query: "%s"}}
+        "a.b": {postgres: {dsn: other, query: "select :n::int as n"}}
 """
-        good = ask(tmp_path, php_fpm, rules % ("select :n::int as n", server.dsn))
-        bad = ask(tmp_path, php_fpm, rules % ("select * from nowhere", server.dsn))
-    assert good.exit_code == 0, good.output
-    assert "FIX  databases.main" in bad.output
-    assert "nowhere" in bad.output
+TABLES = (
+    "create table watching (id text)",
+    "create table orders (id int, state text)",
+    "create table noted (who text)",
+    "create role reader login",
+    "create schema closed",
+    "create table closed.orders (id int)",
+)
+
+
+def ask_queries(
+    folder: Path, php: PhpFpm, server: PostgresServer, *, rule: str, coming: str
+) -> list[str]:
+    more = RULES % rule + QUERIES % (server.dsn, server.dsn, coming)
+    return ask(folder, php, more).output.splitlines()
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    if find_postgres() is None:
+        pytest.skip("no PostgreSQL here")
+    with PostgresServer() as server:
+        for statement in TABLES:
+            ask_database(server, statement)
+        yield server
+
+
+def ask_database(server: PostgresServer, statement: str) -> str:
+    async def execute() -> str:
+        database = Database(server.dsn, max_connections=1, timeout=10)
+        try:
+            return (await database.rows(statement, ())).decode()
+        finally:
+            await database.close()
+
+    return asyncio.run(execute())
+
+
+def test_each_query_that_the_database_accepts_is_said_and_none_was_executed(
+    php_fpm: PhpFpm, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    php_fpm.script("ws.php", FINE)
+    lines = ask_queries(
+        tmp_path,
+        php_fpm,
+        postgres,
+        rule="insert into noted values (:who)",
+        coming="insert into noted select state from orders where id = :wildcard::int",
+    )
+    for place in (
+        "routes.shop.messages.rules.order.postgres.query",
+        'routes.shop.messages.rules."a.b".postgres.query',
+        "channels[0].on_subscribe.postgres.query",
+        "channels[0].on_unsubscribe.postgres.query",
+    ):
+        assert f"ok   {place}: the database accepts it" in lines
+    assert lines[-1] == "nothing has to be changed"
+    assert ask_database(postgres, "select * from noted") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("query", "finding"),
+    [
+        ("select * from nowhere", 'relation "nowhere" does not exist; create it, or correct'),
+        ("select total from orders", 'column "total" does not exist; correct the name of the'),
+        ("select * frm orders", 'syntax error at or near "frm"; correct the statement'),
+        ("select * from gone.orders", 'relation "gone.orders" does not exist; create it'),
+        ("insert into gone.orders values (1)", 'relation "gone.orders" does not exist; '),
+        ("select nothing(1)", "function nothing(integer) does not exist; correct it, or say"),
+        ("select :a + :b", "operator is not unique: unknown + unknown; correct it, or say"),
+        ("select 'x'::int", 'invalid input syntax for type integer: "x"; correct the query'),
+    ],
+)
+def test_a_query_that_the_database_refuses_is_named_with_its_place_and_cure(
+    php_fpm: PhpFpm, tmp_path: Path, postgres: PostgresServer, query: str, finding: str
+) -> None:
+    php_fpm.script("ws.php", FINE)
+    lines = ask_queries(tmp_path, php_fpm, postgres, rule=query, coming="select 1")
+    place = "routes.shop.messages.rules.order.postgres.query"
+    assert [line for line in lines if line.startswith(f"FIX  {place}: {finding}")], lines
+    assert "ok   databases.main: answers" in lines
+    assert lines[-1] == "1 to change"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select state from orders where id = :wildcard",
+        "insert into orders (id) values (:wildcard)",
+    ],
+)
+def test_a_query_of_a_channel_that_lacks_a_cast_is_told_to_write_one(
+    php_fpm: PhpFpm, tmp_path: Path, postgres: PostgresServer, query: str
+) -> None:
+    php_fpm.script("ws.php", FINE)
+    lines = ask_queries(tmp_path, php_fpm, postgres, rule="select 1", coming=query)
+    (line,) = [line for line in lines if line.startswith("FIX ")]
+    assert line.startswith("FIX  channels[0].on_subscribe.postgres.query: ")
+    assert line.endswith("every parameter is text: cast it, as in :wildcard::int")
+
+
+def test_a_schema_that_the_user_may_not_use_is_told_with_the_key_that_names_the_user(
+    php_fpm: PhpFpm, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    php_fpm.script("ws.php", FINE)
+    dsn = postgres.dsn.replace("tester@", "reader@")
+    more = RULES % "select 1" + QUERIES % (dsn, dsn, "select * from closed.orders")
+    lines = ask(tmp_path, php_fpm, more).output.splitlines()
+    place = "channels[0].on_subscribe.postgres.query"
+    cure = "grant it to the user of databases.main.dsn"
+    assert f"FIX  {place}: permission denied for schema closed; {cure}" in lines
+
+
+def test_of_a_database_that_is_away_only_that_is_said(
+    php_fpm: PhpFpm, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    php_fpm.script("ws.php", FINE)
+    dsn = f"postgresql://u:hunter2@127.0.0.1:{free_port()}/d"
+    more = RULES % "select * from nowhere" + QUERIES % (dsn, postgres.dsn, "select 1")
+    lines = ask(tmp_path, php_fpm, more).output.splitlines()
+    (line,) = [line for line in lines if line.startswith("FIX ")]
+    assert line.startswith("FIX  databases.main: PostgreSQL cannot be reached")
+    assert "start the server, or correct the address" in line
+    assert not [line for line in lines if "order.postgres" in line or "channels" in line]
+    assert "ok   databases.other: answers" in lines
+
+
+def test_without_the_extra_for_postgresql_it_is_said_what_to_install(
+    php_fpm: PhpFpm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    php_fpm.script("ws.php", FINE)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    monkeypatch.delitem(sys.modules, "gateway.remote.postgres")
+    more = 'sources: [{type: postgres, dsn: main, match: "pg.*"}]\n'
+    more += 'databases: {main: "postgresql://h/d"}\n'
+    answer = ask(tmp_path, php_fpm, more)
+    for place in ("databases.main", "sources[0].dsn"):
+        assert f"FIX  {place}: PostgreSQL needs the extra: pip install" in answer.output
+    assert "start the server" not in answer.output
 
 
 def test_a_file_with_mistakes_is_answered_with_them(tmp_path: Path) -> None:
