@@ -1,8 +1,9 @@
 """Where the knee is: the greatest rate at which the times still look like those without load.
 
 The floor is the p99 at the lowest rate. A rate is too much when its p99 leaves the floor, when
-frames fail, or when answers do not keep up. Rates double until one is too much; the knee is then
-narrowed down between the last good rate and the first bad one. Nothing here sends anything.
+frames fail, or when answers do not keep up, and that twice in a row. Rates double until one is too
+much; the knee is then narrowed down between the last good rate and the first bad one. Nothing
+here sends anything.
 """
 
 from collections.abc import Awaitable, Callable
@@ -34,7 +35,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The knee: the greatest good rate, the floor, and all steps in their order."""
+    """The knee: the greatest good rate, the floor, and the steps that counted, in their order."""
 
     rate: float
     floor: float
@@ -44,28 +45,33 @@ class Limit:
 
 async def find_limit(measure: Callable[[float], Awaitable[Step]], *, start: float) -> Limit:
     """Calls `measure` with one rate after the other, `start` first; 0 if even that is too much."""
-    steps = [await measure(start)]
-    floor = steps[0].p99
-    if not _good(steps[0], floor):
-        return Limit(0.0, floor, tuple(steps), steps[0].sender_bound)
+    first = await measure(start)
+    floor = first.p99
+    if not _good(first, floor):
+        return Limit(0.0, floor, (first,), first.sender_bound)
+    steps = [first]
+
+    async def attempt(rate: float) -> bool:
+        step = await measure(rate)
+        if not _good(step, floor):
+            # Others use the machine too: what is too much is too much twice.
+            step = await measure(rate)
+        steps.append(step)
+        return _good(step, floor)
+
     good, rate = start, start * 2
-    while rate <= _MOST:
-        steps.append(await measure(rate))
-        if not _good(steps[-1], floor):
-            break
+    while rate <= _MOST and await attempt(rate):
         floor = min(floor, steps[-1].p99)
         good, rate = rate, rate * 2
-    else:
+    if rate > _MOST:
         return Limit(good, floor, tuple(steps), sender_bound=False)
     bad = steps[-1]
     for _ in range(_NARROWINGS):
         rate = (good * bad.rate) ** 0.5
-        step = await measure(rate)
-        steps.append(step)
-        if _good(step, floor):
+        if await attempt(rate):
             good = rate
         else:
-            bad = step
+            bad = steps[-1]
     return Limit(good, floor, tuple(steps), bad.sender_bound)
 
 

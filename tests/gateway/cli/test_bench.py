@@ -287,6 +287,19 @@ class TestLimit:
         assert 900 <= limit.rate <= 1000
         assert limit.floor == 0.002
 
+    async def test_one_hiccup_of_the_machine_is_no_knee(self) -> None:
+        asked: list[float] = []
+
+        async def measure(rate: float) -> Step:
+            asked.append(rate)
+            hiccup = rate == 400 and asked.count(rate) == 1
+            return Step(rate, rate, 0.2 if hiccup or rate > 5000 else 0.002, 0)
+
+        limit = await find_limit(measure, start=50)
+
+        assert 4500 <= limit.rate <= 5000
+        assert [step.rate for step in limit.steps].count(400) == 1
+
     async def test_errors_are_too_much_whatever_the_times_say(self) -> None:
         async def measure(rate: float) -> Step:
             return Step(rate, rate, 0.001, 0 if rate < 300 else 7)
