@@ -20,6 +20,12 @@ async def read_body(request: web.Request) -> bytes:
         raise web.HTTPUnsupportedMediaType(text="compressed bodies are not taken")
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
+    if request.content.is_eof():
+        # It came with the head, as short ones do: nothing has to be waited for.
+        whole = request.content.read_nowait()
+        if len(whole) > limit:
+            raise _too_large(limit)
+        return whole
     body = bytearray()
     try:
         async with asyncio.timeout(_SECONDS):

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -72,7 +73,13 @@ def _is_addressed_to_this_machine(request: web.Request) -> bool:
     """
     if not isinstance(request.transport and request.transport.get_extra_info("peername"), tuple):
         return True
-    host = urlsplit(f"//{request.host}").hostname or ""
+    return _names_this_machine(request.host)
+
+
+@lru_cache(maxsize=64)
+def _names_this_machine(authority: str) -> bool:
+    """Kept, because callers use the same name for every call."""
+    host = urlsplit(f"//{authority}").hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
