@@ -6,6 +6,7 @@ Where the broker lives in this process, `publish` and `join` run to their end wi
 the event loop.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -22,7 +23,9 @@ from .resume import Joined
 from .subscriber import Subscriber
 from .subscriptions import Subscriptions
 
-_PAGE: Final = 500
+# A broker may have to look at every channel for each page.
+_PAGE: Final = 5000
+_AT_ONCE: Final = 100
 
 
 class Source(StrEnum):
@@ -132,7 +135,10 @@ class ChannelService:
         after: str | None = ""
         while after is not None:
             page, after = await self._broker.list(match, limit=_PAGE, after=after)
-            for state in page:
+            for number, state in enumerate(page):
+                if number % _AT_ONCE == 0:
+                    # A broker in this process never gives up the loop by itself.
+                    await asyncio.sleep(0)
                 try:
                     receipt = await self.publish(state.name, message, source=source)
                 except ChannelNotFoundError:

@@ -107,6 +107,26 @@ async def test_a_message_to_all_reaches_the_channels_that_match(service, subscri
     assert [one.heard for one in ones] == [[b"hello"], [b"hello"], []]
 
 
+async def test_a_message_to_very_many_channels_lets_others_have_their_turns(service):
+    """The broker of one process never gives up the loop by itself."""
+    for number in range(1000):
+        await service.publish(f"kept.{number}", Message(b"x"), source=Source.API)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(others())
+    sent = await service.publish_all("kept.*", Message(b"y"), source=Source.API)
+    task.cancel()
+
+    assert sent.channels == 1000
+    assert turns >= 9
+
+
 async def test_a_repeated_key_is_not_counted_as_a_publication(service, subscriber):
     one = subscriber()
     await service.join(one, "kept.1")
