@@ -25,7 +25,13 @@ _NO_COMMAND: Final = replace(
     BAD_REQUEST, message='expected a JSON object such as {"id":1,"send":…}'
 )
 
+
+class _Tag(msgspec.Struct):
+    id: int | str | None = None
+
+
 _command: Final = msgspec.json.Decoder(Command).decode
+_tag: Final = msgspec.json.Decoder(_Tag).decode
 _encode: Final = msgspec.json.encode
 
 
@@ -40,7 +46,7 @@ class JsonWire:
         try:
             command = _command(payload)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-            session.fail(_NO_COMMAND, None, 0, str(exc))
+            self._refuse(session, payload, exc)
             return
         problem = command.problem()
         if problem:
@@ -49,6 +55,15 @@ class JsonWire:
             session.ask(bytes(command.send), text=True, tag=command.id)
         else:
             session.commands.add(command, len(payload))
+
+    def _refuse(self, session: Peer, payload: bytes, error: Exception) -> None:
+        """Say what is wrong, to whoever waits for the answer of that id."""
+        try:
+            tag = _tag(payload).id
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            session.fail(_NO_COMMAND, None, 0, str(error))
+        else:
+            session.fail(replace(BAD_REQUEST, message=str(error)), tag, 0)
 
     def reply(
         self, session: Peer, body: bytes, content_type: str, *, text: bool, tag: object

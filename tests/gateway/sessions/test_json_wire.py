@@ -163,7 +163,9 @@ async def test_what_is_no_command_is_an_error_and_the_socket_stays(
         ('{"id":1,"join":"room.1"}', "expected one of send, subscribe"),
         ('{"id":1,"publish":"room.1"}', "publish needs data"),
         ("hello", "expected a JSON object"),
-        ('{"id":1,"subscribe":7}', "expected a JSON object"),
+        ("[1]", "expected a JSON object"),
+        ('{"id":1,"subscribe":7}', "Expected `str | null`, got `int` - at `$.subscribe`"),
+        ('{"id":1,"subscribe":"a","since":{"offset":1}}', "Object missing required field `epoch`"),
     ],
 )
 async def test_what_is_no_command_is_told_what_is_expected(
@@ -174,6 +176,27 @@ async def test_what_is_no_command_is_told_what_is_expected(
     client.say(frame)
     await house.settle()
     assert client.last["error"]["message"].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("frame", "tag"),
+    [
+        ('{"id":7,"subscribe":7}', 7),
+        ('{"subscribe":"a","since":1,"id":"x"}', "x"),
+        ('{"id":7}', 7),
+        ('{"id":[7],"subscribe":"a"}', None),
+        ('{"id":7,', None),
+    ],
+)
+async def test_what_is_no_command_comes_back_with_its_id_where_it_has_one(
+    house: House, frame: str, tag: object
+) -> None:
+    """Who waits for the answer of that id would wait for ever."""
+    client = await enter(house)
+
+    client.say(frame)
+    assert client.last.get("id") == tag
+    assert client.last["error"]["code"] == 400
 
 
 class TestChannels:
