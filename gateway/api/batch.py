@@ -33,7 +33,9 @@ _LINES_AT_ONCE: Final = 100
 _MAX_WORD: Final = 255
 
 
-class _Line(msgspec.Struct, forbid_unknown_fields=True):
+class Line(msgspec.Struct, forbid_unknown_fields=True):
+    """One message of a batch, as it was sent."""
+
     channel: str
     data: msgspec.Raw
     content_type: str = ""
@@ -41,40 +43,47 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     idempotency_key: str = ""
 
 
-_decoder: Final = msgspec.json.Decoder(_Line)
+_decoder: Final = msgspec.json.Decoder(Line)
 
 
-def read_line(line: bytes, key: str) -> tuple[str, Message]:
-    """The channel and the message of one line; MessageError says what is wrong with it.
-
-    `data` goes out as the JSON it is; with a `content_type` that is not JSON it must be a
-    string, which then goes out as text, or with `"encoding":"base64"` as the bytes it stands for.
-    """
+def read_line(line: bytes) -> Line:
+    """What a line says; MessageError says what is wrong with it."""
     try:
-        item = _decoder.decode(line)
-        text = msgspec.json.decode(item.data, type=str) if _is_string_wanted(item) else None
+        return _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise MessageError(str(exc)) from exc
     except RecursionError as exc:
         raise MessageError("nested too deeply") from exc
+
+
+def message_of(item: Line, key: str) -> Message:
+    """The message of a line; MessageError says why it cannot be one.
+
+    `data` goes out as the JSON it is; with a `content_type` that is not JSON it must be a
+    string, which then goes out as text, or with `"encoding":"base64"` as the bytes it stands for.
+    """
     for word in (item.content_type, item.idempotency_key):
         if len(word) > _MAX_WORD or not word.isascii() or not word.isprintable():
             raise MessageError(f"a word has at most {_MAX_WORD} visible ASCII characters")
     key = item.idempotency_key or key
-    if text is None:
-        return item.channel, Message(bytes(item.data), JSON_TYPE, key=key)
-    return item.channel, Message(_bytes_of(text, item), _type_of(item), key=key)
+    if not _is_string_wanted(item):
+        return Message(bytes(item.data), JSON_TYPE, key=key)
+    try:
+        text = msgspec.json.decode(item.data, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise MessageError(f"data: {exc}") from exc
+    return Message(_bytes_of(text, item), _type_of(item), key=key)
 
 
-def _is_string_wanted(item: _Line) -> bool:
+def _is_string_wanted(item: Line) -> bool:
     return bool(item.encoding) or item.content_type.partition(";")[0].strip() not in {"", JSON_TYPE}
 
 
-def _type_of(item: _Line) -> str:
+def _type_of(item: Line) -> str:
     return item.content_type or BINARY_TYPE
 
 
-def _bytes_of(text: str, item: _Line) -> bytes:
+def _bytes_of(text: str, item: Line) -> bytes:
     if item.encoding == "base64":
         try:
             return base64.b64decode(text, validate=True)
@@ -88,8 +97,9 @@ def _bytes_of(text: str, item: _Line) -> bytes:
 async def _publish(channels: ChannelService, line: bytes, key: str) -> dict[str, object]:
     channel = None
     try:
-        channel, message = read_line(line, key)
-        receipt = await channels.publish(channel, message, source=Source.API)
+        item = read_line(line)
+        channel = item.channel
+        receipt = await channels.publish(channel, message_of(item, key), source=Source.API)
     except Exception as exc:  # noqa: BLE001 - a line fails alone; it is described and logged
         status, body = describe(exc)
         return {"channel": channel, "status": status, **body}

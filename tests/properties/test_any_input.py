@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.api.batch import read_line
+from gateway.api.batch import message_of, read_line
 from gateway.channels.names import check
 from gateway.errors import ChannelNameError, MessageError
 from gateway.transports import deflate, handshake
@@ -33,9 +33,9 @@ LINES = st.dictionaries(NAMES, JSON | st.sampled_from(["base64", "text/plain", "
 @given(st.binary() | LINES)
 def test_any_line_of_a_batch_is_a_message_or_an_error(line: bytes) -> None:
     with contextlib.suppress(MessageError):
-        channel, message = read_line(line, "")
-        assert isinstance(channel, str)
-        assert isinstance(message.data, bytes)
+        item = read_line(line)
+        assert isinstance(item.channel, str)
+        assert isinstance(message_of(item, "").data, bytes)
 
 
 @given(st.text())

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.batch import read_line
+from gateway.api.batch import message_of, read_line
 from gateway.errors import MessageError
 
 
@@ -47,6 +47,17 @@ async def test_a_bad_line_fails_alone(api, house):
     assert [data for data, _ in listener.received] == [b"1", b"2"]
 
 
+async def test_a_line_that_fails_names_its_channel_where_that_can_be_read(api):
+    results = await send(
+        api,
+        {"channel": "room.1", "data": "?", "encoding": "base64"},
+        {"channel": "room.1", "data": 1, "content_type": "text/plain"},
+        {"channel": "room.1"},
+    )
+    assert [each["channel"] for each in results] == ["room.1", "room.1", None]
+    assert [each["status"] for each in results] == [400, 400, 400]
+
+
 async def test_data_goes_out_as_the_json_it_is(api, house):
     listener = await house.listen("room.1")
     text = b'{"n": 12345678901234567890, "n": 1.10}'
@@ -85,7 +96,7 @@ async def test_text_and_binary_are_named(api, house):
 )
 def test_a_line_that_cannot_be_a_message_is_refused(line):
     with pytest.raises(MessageError):
-        read_line(line, "")
+        message_of(read_line(line), "")
 
 
 async def test_a_key_of_the_whole_batch_makes_it_repeatable(api, house):
