@@ -133,9 +133,15 @@ class FakeDatabase:
             await asyncio.sleep(0)
 
 
+CONGESTED = 64 * 1024
+
+
 @dataclass
 class FakeClient:
-    """A client that keeps what it is sent: `frames` as (text or binary, bytes)."""
+    """A client that keeps what it is sent: `frames` as (text or binary, bytes).
+
+    While it is `stuck` it takes nothing, and more than `CONGESTED` bytes congest it.
+    """
 
     kind: TransportKind = TransportKind.WEBSOCKET
     encoding: object = "fake"
@@ -145,6 +151,7 @@ class FakeClient:
     pings: int = 0
     paused: bool = False
     unread: int = 0
+    stuck: bool = False
     kept: list[tuple[bytes, bool]] = field(default_factory=list)
     session: Session | None = None
 
@@ -155,6 +162,11 @@ class FakeClient:
         if self.closed is None:
             payload = encoded[1:]
             self.frames.append(payload.decode() if encoded[:1] == b"t" else payload)
+        if self.stuck and self.session is not None:
+            before = self.unread
+            self.unread += len(encoded)
+            if before <= CONGESTED < self.unread:
+                self.session.on_congested(congested=True)
 
     def buffered(self) -> int:
         return self.unread

@@ -71,8 +71,8 @@ class Client(Section):
     )
     send_buffer: Size = Field(
         default=256 * KiB,
-        description="A client with more than this unread, or stuck for 10 seconds, is closed "
-        "with 1013.",
+        description="A client that has more than this unread when the next message comes, or has "
+        "read nothing for 10 seconds, is closed with 1013. One message may be larger.",
     )
     message_rate: RateOrOff = Field(
         default=None,

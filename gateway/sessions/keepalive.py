@@ -55,6 +55,9 @@ class Watched(Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye."""
 
+    def has_read(self, now: float) -> bool:
+        """Whether a congested client has read some of what it had left; it counts anew."""
+
     def too_slow(self) -> None:
         """Give up on a client that does not read."""
 
@@ -114,7 +117,11 @@ class Keepalive:
 
     def _look(self, session: Watched, now: float) -> None:
         limits = session.route.limits
-        if session.congested_since and now - session.congested_since >= STUCK:
+        if (
+            session.congested_since
+            and now - session.congested_since >= STUCK
+            and not session.has_read(now)
+        ):
             session.too_slow()
         elif (
             session.pinged_at

@@ -2,6 +2,8 @@
 
 Before the client is let in, what it is to be told is kept; after the goodbye nothing is sent any
 more. A client that does not read fills the socket's buffer and is closed; it never slows others.
+One message, or what a join has found, may be larger than that buffer: what counts is what the
+client had left unread before it.
 """
 
 from collections.abc import Callable
@@ -47,6 +49,7 @@ class Outbox(Peer):
         "route",
         "services",
         "spoke_at",
+        "unread",
         "wire",
     )
 
@@ -60,11 +63,12 @@ class Outbox(Peer):
         self.message_id = 0
         self.expires_at: float | None = None
         # What keep-alive looks at: the last sign of life, the last message either way, when a
-        # ping went out that has no answer yet, since when the client does not read (0.0: not),
-        # and the second in which it looks next.
+        # ping went out that has no answer yet, since when the client does not read (0.0: not) and
+        # how much it had left unread then, and the second in which it looks next.
         self.heard_at = self.spoke_at = services.now()
         self.pinged_at = 0.0
         self.congested_since = 0.0
+        self.unread = 0
         self.due = -1
         self._state = State.JOINING
         self._holds = 0
@@ -105,21 +109,21 @@ class Outbox(Peer):
     def send(self, payload: bytes, *, text: bool) -> None:
         """One message to the client; nothing happens when it is gone."""
         if self._state is OPEN:
+            if self.congested_since and self._is_full():
+                return
             client = self.client
             self.spoke_at = self.services.now()
             client.write(client.encode(payload, text=text))
-            if self.congested_since:
-                self._check_buffer()
         elif self._state is JOINING:
             self._tell_later(partial(self.send, payload, text=text))
 
     def tell(self, encode: Callable[[Client], bytes]) -> None:
         """One message to the client, encoded for it when it is in."""
         if self._state is OPEN:
+            if self.congested_since and self._is_full():
+                return
             self.spoke_at = self.services.now()
             self.client.write(encode(self.client))
-            if self.congested_since:
-                self._check_buffer()
         elif self._state is JOINING:
             self._tell_later(partial(self.tell, encode))
 
@@ -138,24 +142,29 @@ class Outbox(Peer):
     def deliver(self, publication: Publication) -> None:
         """Hand on a publication."""
         if self._state is OPEN:
+            if self.congested_since and self._is_full():
+                return
             self.spoke_at = self.services.now()
-            try:
-                self.client.write(self.wire.publication(self.client, publication))
-            except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
-                self._broken(exc)
-            if self.congested_since:
-                self._check_buffer()
+            self._write(publication)
         elif self._state is JOINING:
             self._tell_later(partial(self.deliver, publication))
 
     def deliver_all(self, publications: tuple[Publication, ...]) -> None:
         """Hand on what a join has found, oldest first."""
-        if self._state is JOINING:
-            if publications:
-                self._tell_later(partial(self.deliver_all, publications))
+        if not publications:
             return
-        for publication in publications:
-            self.deliver(publication)
+        if self._state is JOINING:
+            self._tell_later(partial(self.deliver_all, publications))
+        elif self._state is OPEN and not (self.congested_since and self._is_full()):
+            self.spoke_at = self.services.now()
+            for publication in publications:
+                self._write(publication)
+
+    def _write(self, publication: Publication) -> None:
+        try:
+            self.client.write(self.wire.publication(self.client, publication))
+        except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
+            self._broken(exc)
 
     def on_join(self, channel: str, member: Member) -> None:
         """Somebody came."""
@@ -193,13 +202,27 @@ class Outbox(Peer):
     def on_congested(self, *, congested: bool) -> None:
         """Note that the client does not read, or reads again; the sweep looks for how long."""
         self.congested_since = self.services.now() if congested else 0.0
+        self.unread = 0
         if congested and self._state is OPEN:
+            self.unread = self.client.buffered()
             self.services.keepalive.watch(self)
-            self._check_buffer()
 
-    def _check_buffer(self) -> None:
-        if self.client.buffered() > self.route.limits.send_buffer:
+    def has_read(self, now: float) -> bool:
+        """Whether a congested client has taken some of what it had left unread; it counts anew."""
+        unread = self.client.buffered()
+        if unread >= self.unread:
+            return False
+        self.congested_since, self.unread = now, unread
+        return True
+
+    def _is_full(self) -> bool:
+        """Whether a congested client has left more unread than it may: then it is closed."""
+        unread = self.client.buffered()
+        if unread > self.route.limits.send_buffer:
             self.too_slow()
+            return True
+        self.unread = max(self.unread, unread)
+        return False
 
     # Ending.
 

@@ -168,6 +168,16 @@ async def test_a_client_that_reads_nothing_is_closed_and_the_others_notice_nothi
     writer.transport.abort()
 
 
+async def test_a_reply_larger_than_the_send_buffer_is_read_and_the_socket_stays(
+    start: Start,
+) -> None:
+    gateway = await start(client={"send_buffer": "64KiB"})
+    async with gateway.connect() as client:
+        for _ in range(3):
+            assert len(await ask(client, "echo str_repeat('x', 8e6);")) == 8_000_000
+            assert await ask(client, "echo 'fine';") == "fine"
+
+
 async def test_frames_faster_than_php_wait_and_lose_nothing(start: Start) -> None:
     """The client is not read meanwhile; memory is bounded, order is kept."""
     gateway = await start()

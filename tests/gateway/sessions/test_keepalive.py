@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from gateway.channels.publication import Kind, Message, Position, Publication
 from tests.fakes import FakeClient, House
 
 Build = Callable[..., Awaitable[House]]
@@ -141,6 +142,49 @@ async def test_more_than_the_send_buffer_unread_closes_at_once(house: House) -> 
     client.session.send(b"x", text=True)
     assert client.closed == (1013, "slow consumer")
     assert house.metrics.slow_consumers_total.labelled().value == 1
+
+
+async def test_one_message_larger_than_the_send_buffer_is_no_reason_to_close(house: House) -> None:
+    """However fast its client reads, the network takes it piece by piece."""
+    client = await house.connect()
+    assert client.session is not None
+
+    client.stuck = True
+    client.session.send(bytes(1 << 20), text=False)
+    assert client.closed is None
+    client.session.send(b"x", text=True)
+    assert client.closed == (1013, "slow consumer")
+    assert len(client.frames) == 1, "what comes on top of it is too much"
+
+
+async def test_what_a_join_has_found_is_one_message_however_much_it_is(house: House) -> None:
+    client = await house.connect()
+    session = client.session
+    assert session is not None
+
+    client.stuck = True
+    message = Message(bytes(100 * 1024))
+    publications = [Publication("a", message, Kind.BINARY, Position(n, "e")) for n in range(1, 9)]
+    session.deliver_all(tuple(publications))
+    assert client.closed is None
+    assert len(client.frames) == 8
+    session.deliver(publications[0])
+    assert client.closed == (1013, "slow consumer")
+
+
+async def test_who_reads_slowly_but_reads_on_stays(house: House) -> None:
+    """A large message over a thin line takes its time; whoever stops reading is stuck."""
+    client = await house.connect()
+    assert client.session is not None
+
+    client.unread = 1 << 20
+    client.session.on_congested(congested=True)
+    for _ in range(5):
+        client.unread -= 100 * 1024
+        sweep(house, 10)
+    assert client.closed is None
+    sweep(house, 11)
+    assert client.closed == (1013, "slow consumer")
 
 
 async def test_an_idle_client_is_closed_though_it_answers_pings(build: Build) -> None:
