@@ -4,6 +4,7 @@ const byId = (id) => document.getElementById(id);
 const log = document.querySelector(".log");
 const people = new Map(); // connection id -> name
 let socket;
+let seen; // the offset of the last message shown, once the kept ones are there
 
 function note(kind, time, text) {
   const entry = document.createElement("li");
@@ -26,17 +27,25 @@ function showPeople() {
 
 function received(frame, channel) {
   if (frame.error) return note("error", now(), `${frame.error.code} ${frame.error.message}`);
-  if (frame.history) return frame.history.publications.forEach(({ data }) => said(data));
+  if (frame.history) {
+    frame.history.publications.forEach(({ data }) => said(data));
+    seen = frame.history.position.offset;
+  }
   if (frame.presence) frame.presence.clients.forEach(({ id, user }) => people.set(id, user));
   if (frame.join) people.set(frame.join.id, frame.join.user);
   if (frame.leave) people.delete(frame.leave.id);
   if (frame.presence || frame.join || frame.leave) return showPeople();
-  if (frame.channel === channel && frame.data) said(frame.data);
+  // What is said before the kept messages have come is one of them.
+  if (frame.channel === channel && frame.offset > seen) {
+    seen = frame.offset;
+    said(frame.data);
+  }
 }
 
 function enter(room, name) {
   socket?.close(1000);
   people.clear();
+  seen = undefined;
   log.replaceChildren();
   const url = new URL(`/ws/chat/${room}?name=${name}`, location.href.replace(/^http/, "ws"));
   const channel = `room.${room}`;
@@ -47,8 +56,10 @@ function enter(room, name) {
     mine.send(JSON.stringify({ id: "presence", presence: channel }));
     byId("text").focus();
   };
-  mine.onmessage = ({ data }) => received(JSON.parse(data), channel);
-  mine.onclose = ({ code, reason }) => note("event", now(), `closed: ${code} ${reason}`.trim());
+  mine.onmessage = ({ data }) => socket === mine && received(JSON.parse(data), channel);
+  mine.onclose = ({ code, reason }) => {
+    if (socket === mine) note("event", now(), `closed: ${code} ${reason}`.trim());
+  };
   socket = mine;
 }
 
@@ -60,7 +71,8 @@ byId("enter").addEventListener("submit", (event) => {
 byId("say").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = byId("text").value.trim();
-  if (!text || socket?.readyState !== WebSocket.OPEN) return;
+  if (socket?.readyState !== WebSocket.OPEN) return note("error", now(), "first enter a room");
+  if (!text) return;
   socket.send(JSON.stringify({ id: "said", send: { text } }));
   byId("text").value = "";
 });
