@@ -33,6 +33,8 @@ from gateway.tasks import TaskSet
 from gateway.transports.commons import Timing
 from gateway.transports.front import Entrance
 from gateway.transports.proxies import TrustedProxies
+from gateway.transports.securing import SecureListener
+from gateway.transports.threshold import Threshold
 
 from .accounts import VERSION, Accounts
 from .company import Company
@@ -76,9 +78,9 @@ class Worker:
         self._tls: ssl.SSLContext | None = None
         self._background = TaskSet()
         self._feeds: list[RunningFeed] = []
-        self._servers: list[asyncio.Server] = []
+        self._public: list[asyncio.Server | SecureListener] = []
+        self._internal: list[asyncio.Server] = []
         self._runners: list[web.AppRunner] = []
-        self._sites: list[web.SockSite] = []
 
     async def start(
         self, public: Sequence[socket.socket], internal: Sequence[socket.socket]
@@ -141,22 +143,20 @@ class Worker:
             proxies=TrustedProxies(str(network) for network in self.config.trusted_proxies),
         )
         for listener in public:
-            server = await loop.create_server(
-                self.entrance,
-                sock=listener,
-                ssl=self._tls,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=self._handshake_timeout(),
-            )
-            self._servers.append(server)
+            self._public.append(await self._listen_for_clients(listener))
+        threshold = Threshold(api.server)  # type: ignore[arg-type] # as above
         for listener in internal:
-            site = web.SockSite(api, listener, backlog=BACKLOG)
-            await site.start()
-            self._sites.append(site)
+            server = await loop.create_server(threshold, sock=listener, backlog=BACKLOG)
+            self._internal.append(server)
 
-    def _handshake_timeout(self) -> float | None:
-        """Of TLS, which the front door never sees; asyncio refuses one where there is no TLS."""
-        return None if self._tls is None else self.config.client.handshake_timeout
+    async def _listen_for_clients(self, listener: socket.socket) -> asyncio.Server | SecureListener:
+        if self._tls is not None:
+            seconds = self.config.client.handshake_timeout
+            return SecureListener(
+                listener, self.entrance, self._tls, timeout=seconds, tasks=self._background
+            )
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(self.entrance, sock=listener, backlog=BACKLOG)
 
     async def reload(self, config: Config) -> None:
         """Serve by another configuration from now on; no connection is dropped for it.
@@ -208,7 +208,7 @@ class Worker:
             return
         self.draining = True
         self.entrance.drain()
-        for server in self._servers:
+        for server in self._public:
             server.close()
         with contextlib.suppress(TimeoutError):
             await drain(self, self.config.shutdown, hurry or asyncio.Event())
@@ -226,6 +226,8 @@ class Worker:
         await self.services.leaving.close()
         self._leases.stop()
         await self.runtime.close(0.0)
+        for server in self._internal:
+            server.close()
         for runner in self._runners:
             await runner.cleanup()
         self.entrance.close()

@@ -22,9 +22,13 @@ NO_FILES: Final = handshake.encode_refusal(
 )
 """What a client is answered when they do not suffice."""
 
+FROM_CLIENTS: Final = 8
+"""Of so many descriptors one is kept from clients."""
+FROM_CALLERS: Final = 16
+"""The same for callers of the internal listener: when clients are turned away, they are not."""
+
 _MOST_RAISED: Final = 1 << 20
-_SHARE: Final = 8
-_MOST_KEPT: Final = 512
+_MOST_KEPT: Final = 4096
 
 
 def raise_limit() -> None:
@@ -36,20 +40,27 @@ def raise_limit() -> None:
 
 
 class Descriptors:
-    """The limit of this process, as it is when this is made."""
+    """The limit of this process, as it is when this is made, and what of it is kept.
+
+    One of `share` descriptors is, at most 4096 / `share`.
+    """
 
     __slots__ = ("_first_kept", "_short", "limit")
 
-    def __init__(self) -> None:
+    def __init__(self, share: int = FROM_CLIENTS) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.limit = _MOST_RAISED if soft == resource.RLIM_INFINITY else soft
-        self._first_kept = self.limit - min(self.limit // _SHARE, _MOST_KEPT)
+        self._first_kept = self.limit - min(self.limit, _MOST_KEPT) // share
         self._short = Throttle()
 
     def suffice(self, transport: asyncio.BaseTransport) -> bool:
         """Whether this new connection has none of those that are kept; the log is told if not."""
         sock = transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < self._first_kept:
+        return sock is None or self.permit(sock.fileno())
+
+    def permit(self, number: int) -> bool:
+        """The same by the connection's number."""
+        if number < self._first_kept:
             return True
         if self._short.allows():
             log.warning(

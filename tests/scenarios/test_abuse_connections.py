@@ -3,17 +3,31 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import InvalidStatus
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidMessage, InvalidStatus
 
 from tests.abuse import UPGRADE, Victim, drop, healthy, rest, said
 from tests.phpfpm import PhpFpm
 
 NUMBERS = ("connections", "subscriptions", "channels")
 HALF = b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Never: "
+
+
+async def self_signed(folder: Path) -> dict[str, str]:
+    """The `tls` section of a configuration."""
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
+    await asyncio.to_thread(
+        subprocess.run,
+        [*command.split(), "-subj", "/CN=x", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    return {"certificate": str(certificate), "key": str(key)}
 
 
 async def test_silent_and_half_said_connections_are_ended_while_clients_come_in(
@@ -73,6 +87,56 @@ async def test_without_file_descriptors_what_matters_goes_on(php: PhpFpm, tmp_pa
         await victim.until(comes_in)
         drop(base)
         assert 1 <= victim.log.count("file descriptors are short") <= 40
+
+
+async def test_tls_handshakes_under_way_leave_file_descriptors_for_what_matters(
+    php: PhpFpm, tmp_path: Path
+) -> None:
+    """Fault 23, before anybody has said a word: whoever says nothing takes nobody's place."""
+    tls = await self_signed(tmp_path)
+    async with Victim(php, tmp_path, open_files=160, tls=tls) as victim:
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+
+        def secure() -> connect:
+            return connect(f"wss://127.0.0.1:{victim.port}/ws", ssl=trusting, proxy=None)
+
+        async with secure() as client:
+            assert await said(client, "echo 1;") == "1"
+            crowd = [await victim.tcp() for _ in range(400)]
+            refused = await asyncio.wait_for(crowd[-1][0].read(100), 20)
+            assert refused == b"", "nothing can be said in plain text"
+            assert victim.open_files < 150
+            assert await victim.get("/health/live") == 200
+            assert await said(client, "echo 2;") == "2"
+            drop(crowd)
+
+            async def comes_in() -> bool:
+                with contextlib.suppress(OSError, EOFError, InvalidMessage):
+                    async with secure() as other:
+                        return bool(await said(other, "echo 7;") == "7")
+                return False
+
+            await victim.until(comes_in)
+        assert 1 <= victim.log.count("file descriptors are short") <= 40
+        assert "Traceback" not in victim.log
+
+
+async def test_connections_to_the_internal_listener_leave_room_for_php_fpm(
+    php: PhpFpm, tmp_path: Path
+) -> None:
+    """Fault 23: they may take more than clients may, but not everything."""
+    async with Victim(php, tmp_path, open_files=160) as victim, victim.connect() as client:
+        crowd = [
+            await asyncio.open_connection("127.0.0.1", victim.internal_port) for _ in range(400)
+        ]
+        refused = await asyncio.wait_for(crowd[-1][0].read(100), 20)
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert victim.open_files < 155
+        assert await said(client, "echo 1;") == "1"
+        drop(crowd)
+        await victim.until(lambda: victim.open_files < 100)
+        assert await victim.get("/health/live") == 200
 
 
 async def test_the_limits_are_exact_whatever_comes_at_once(php: PhpFpm, tmp_path: Path) -> None:
@@ -156,15 +220,7 @@ async def test_a_silent_client_of_the_internal_listener_stops_nothing(
 
 async def test_a_silent_client_of_a_tls_listener_is_ended(php: PhpFpm, tmp_path: Path) -> None:
     """Fault 21: asyncio alone would wait a minute for the handshake."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1"
-    await asyncio.to_thread(
-        subprocess.run,
-        [*command.split(), "-subj", "/CN=x", "-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
-    tls = {"certificate": str(certificate), "key": str(key)}
+    tls = await self_signed(tmp_path)
     async with Victim(php, tmp_path, client={"handshake_timeout": "1s"}, tls=tls) as victim:
         before = victim.open_files
         crowd = [await victim.tcp(data) for data in (b"", b"\x16\x03\x01") for _ in range(20)]

@@ -2,16 +2,12 @@
 
 import asyncio
 import gc
-import socket
-import ssl
-import struct
 import tracemalloc
 
 import aiohttp
 import pytest
 from aiohttp import web
 from websockets.asyncio.client import connect, unix_connect
-from websockets.exceptions import InvalidStatus
 
 from gateway.clock import ManualClock
 from gateway.sessions.client import TransportKind
@@ -307,67 +303,6 @@ async def test_unix_sockets_work(tmp_path) -> None:
         await client.send("x")
         assert await client.recv() == "x"
         assert (porter.asked[0].remote, porter.asked[0].server) == ("unix:", "unix:")
-    await eventually(lambda: not porter.inside)
-    server.close()
-    entrance.close()
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    import datetime as dt
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return folder
-
-
-async def test_tls_works_and_a_failure_is_still_told(certificate) -> None:
-    porter = Porter()
-    entrance = Entrance(doorman=porter, plain=web.Server(page), clock=ManualClock())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = await asyncio.get_running_loop().create_server(entrance, sock=listening, ssl=context)
-    port = listening.getsockname()[1]
-    trusting = ssl.create_default_context(cafile=certificate / "cert.pem")
-    async with connect(f"wss://localhost:{port}/ws/a", ssl=trusting) as client:
-        await client.send("x")
-        assert await client.recv() == "x"
-        assert porter.asked[0].scheme == "https"
-    reader, writer = await asyncio.open_connection("localhost", port, ssl=trusting)
-    writer.write(UPGRADE)
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(frame(b"x", 5))
-    assert (await reader.readexactly(4))[2:] == struct.pack("!H", 1002)
-    writer.close()
-    porter.answer = lambda handshake, admission: admission.refuse(Refusal(403))
-    with pytest.raises(InvalidStatus, match="403"):
-        await connect(f"wss://localhost:{port}/ws/a", ssl=trusting)
     await eventually(lambda: not porter.inside)
     server.close()
     entrance.close()
