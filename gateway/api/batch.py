@@ -2,6 +2,7 @@
 
 The body is read whole, bounded as every other, before the first result is written: a caller that
 sends everything before it reads anything cannot be waited for by a gateway that waits for it.
+What was sent whole is published whole, also when its caller does not stay for the answer.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import io
 from typing import Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import ClientConnectionError, web
 
 from gateway.channels.publication import BINARY_TYPE, JSON_TYPE, Message, is_binary_type
 from gateway.channels.service import ChannelService, Source
@@ -30,6 +31,7 @@ _TYPES: Final = frozenset(
     }
 )
 _LINES_AT_ONCE: Final = 100
+_SECONDS: Final = 30.0
 _MAX_WORD: Final = 255
 
 
@@ -120,14 +122,25 @@ async def publish_batch(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
     results: list[bytes] = []
+    heard = True
     for number, line in enumerate(io.BytesIO(body), start=1):
         if text := line.strip():
             result = await _publish(channels, text, f"{key}:{number}" if key else "")
             results.append(msgspec.json.encode(result) + b"\n")
         if number % _LINES_AT_ONCE == 0:
-            await response.write(b"".join(results))
+            heard = heard and await _tell(response, results)
             results.clear()
             await asyncio.sleep(0)  # a broker in this process never gives up the loop by itself
-    await response.write(b"".join(results))
-    await response.write_eof()
+    if heard and await _tell(response, results):
+        await response.write_eof()
     return response
+
+
+async def _tell(response: web.StreamResponse, results: list[bytes]) -> bool:
+    """Hand results to the caller; False when it has gone, or does not read them."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await response.write(b"".join(results))
+    except (ClientConnectionError, ConnectionError, TimeoutError):
+        return False
+    return True

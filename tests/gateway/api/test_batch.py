@@ -1,9 +1,15 @@
+import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
 
+from gateway.api.app import create_api
 from gateway.api.batch import message_of, read_line
+from gateway.channels.service import Source
 from gateway.errors import MessageError
 
 
@@ -123,6 +129,28 @@ async def test_thousands_of_lines_are_answered_in_order(api):
     lines = [{"channel": "kept.1", "data": number} for number in range(2345)]
     results = await send(api, *lines)
     assert [each["offset"] for each in results] == list(range(1, 2346))
+
+
+async def test_what_was_sent_whole_is_published_whole_though_its_caller_goes(house):
+    """Whoever wants no answer, or cannot wait for it, has said everything all the same."""
+    count = 5000
+    body = b'{"channel":"kept.1","data":1}\n' * count
+    head = f"POST /batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    # As the worker runs it; that of the other tests cancels what its caller has left.
+    runner = web.AppRunner(create_api(house.services()))
+    await runner.setup()
+    listening = socket.create_server(("127.0.0.1", 0))
+    await web.SockSite(runner, listening).start()
+    with capture_logs() as logs:
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+        async with asyncio.timeout(20):
+            while house.channels.publications[Source.API] < count:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.002)
+        await runner.cleanup()
+    assert logs == []
 
 
 async def test_a_failure_that_nobody_foresaw_still_fails_alone(api, house, monkeypatch):
