@@ -48,6 +48,9 @@ UNAUTHORIZED: Final = Failure(401, "unauthorized", "a valid token is needed", Cl
 FORBIDDEN: Final = Failure(403, "forbidden", "not permitted", CloseCode(4403))
 NOT_FOUND: Final = Failure(404, "not_found", "there is nothing here", CloseCode(1008))
 CONFLICT: Final = Failure(409, "conflict", "too many subscribers", CloseCode(4409))
+TOO_MANY_JOINED: Final = Failure(
+    409, "conflict", "too many channels for one connection", CloseCode(4409)
+)
 GONE: Final = Failure(410, "gone", "no longer there", CloseCode(4410))
 TOO_LARGE: Final = Failure(413, "too_large", "the message is too large", CloseCode(1009))
 UNPROCESSABLE: Final = Failure(422, "bad_request", "text must be UTF-8", CloseCode(1007))
@@ -86,6 +89,7 @@ _FAILURES: Final[dict[type[BaseException], Failure]] = {
     errors.ChannelNotFoundError: NOT_FOUND,
     errors.ChannelFullError: CONFLICT,
     errors.ChannelForbiddenError: FORBIDDEN,
+    errors.TooManyJoinedError: TOO_MANY_JOINED,
     errors.ConnectionIdError: NOT_FOUND,
     errors.ConnectionGoneError: GONE,
     errors.NotTextError: UNPROCESSABLE,

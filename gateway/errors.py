@@ -43,6 +43,14 @@ class ChannelFullError(ChannelError):
         self.limit = limit
 
 
+class TooManyJoinedError(ChannelError):
+    """The client has joined as many channels as one connection may join by itself."""
+
+    def __init__(self, channel: str, limit: int) -> None:
+        super().__init__(channel, f"the connection has joined its {limit} channels")
+        self.limit = limit
+
+
 class ChannelForbiddenError(ChannelError):
     """This client may not join or publish to the channel."""
 

@@ -4,14 +4,14 @@ A channel is joined by the route (templates), by PHP (effects), by the API, or b
 itself. PHP's word and the API's count as permission; the others are checked.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastcgi import FastCGIError
 from gateway.channels.policy import Authorization
 from gateway.channels.publication import Position
 from gateway.channels.resume import Joined
 from gateway.channels.subscriber import Subscriber
-from gateway.errors import ChannelForbiddenError, SubscriberGoneError
+from gateway.errors import ChannelForbiddenError, SubscriberGoneError, TooManyJoinedError
 
 from .asking import ask
 from .peer import Peer
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from gateway.backend.target import Target
 
 
-_SUCCESS = range(200, 300)
+MOST_JOINED: Final = 1024
+"""Channels that a client may join by itself; what it is let into by others counts too."""
+
+_SUCCESS: Final = range(200, 300)
 
 
 async def join(session: Peer, channel: str, *, authorize: bool = False) -> None:
@@ -48,6 +51,9 @@ async def join_as_client(session: Peer, channel: str, since: Position | None) ->
     permitted = session.route.destination.may_subscribe.matches(channel)
     if not permitted and not session.identity.granted.matches(channel):
         raise ChannelForbiddenError(channel)
+    joined = session.services.channels.joined(session)
+    if len(joined) >= MOST_JOINED and channel not in joined:
+        raise TooManyJoinedError(channel, MOST_JOINED)
     await _permitted(session, "subscribe", session.route.hooks.subscribe, channel, b"{}")
     return await let_in(session, channel, since, authorize=True)
 

@@ -8,6 +8,7 @@ import pytest
 
 from fastcgi.errors import RequestTimeoutError
 from gateway.sessions.commands import LIMIT
+from gateway.sessions.joining import MOST_JOINED
 from tests.fakes import FakeClient, House
 
 Build = Callable[..., Awaitable[House]]
@@ -224,6 +225,25 @@ class TestChannels:
             {"channel": "room.1", "data": {"a": [1]}, "offset": 1, "epoch": epoch},
             {"channel": "room.1", "data": "words", "offset": 2, "epoch": epoch},
         ]
+
+    async def test_one_client_cannot_join_without_end(self, house: House) -> None:
+        """It would take the places of everybody else's channels."""
+        client = await enter(house)
+        for number in range(MOST_JOINED):
+            client.ask(subscribe=f"room.{number}")
+            await house.settle()
+        assert client.last["subscribed"] == f"room.{MOST_JOINED - 1}"
+
+        client.ask(id=1, subscribe="room.more")
+        await house.settle()
+        assert client.last["id"] == 1
+        assert client.last["error"]["code"] == 409
+        assert client.last["error"]["type"] == "conflict"
+        client.ask(id=2, subscribe="room.0")
+        client.ask(id=3, unsubscribe="room.0")
+        client.ask(id=4, subscribe="room.more")
+        await house.settle()
+        assert [client.told[-3]["subscribed"], client.last["subscribed"]] == ["room.0", "room.more"]
 
     async def test_binary_data_is_base64(self, build: Build) -> None:
         house = await build(subscribe=["a"])
