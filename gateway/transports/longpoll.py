@@ -114,7 +114,7 @@ async def poll(handshake: Handshake, doorman: Doorman) -> web.Response:
     try:
         visit = Visit()
         doorman.admit(handshake, visit)
-        answer = await visit.answer()
+        answer = await _verdict(visit)
         if isinstance(answer, Refusal):
             return refusing(answer)
         response = await _wait(answer)
@@ -123,6 +123,16 @@ async def poll(handshake: Handshake, doorman: Doorman) -> web.Response:
         return response
     finally:
         doorman.leave(handshake.remote)
+
+
+async def _verdict(visit: Visit) -> Welcome | Refusal:
+    try:
+        return await visit.answer()
+    except asyncio.CancelledError:
+        if visit.welcome is not None:
+            # Let in and gone in the same moment: its session must hear of both.
+            visit.welcome.attach(LongPoll()).on_closed(_DONE, "", clean=True)
+        raise
 
 
 async def _wait(welcome: Welcome) -> web.Response:

@@ -30,8 +30,19 @@ class Visit:
         if not self._answer.done():
             self._answer.set_result(answer)
 
+    @property
+    def welcome(self) -> Welcome | None:
+        """What the doorman has said, if that was yes."""
+        if not self._answer.done() or self._answer.cancelled():
+            return None
+        given = self._answer.result()
+        return given if isinstance(given, Welcome) else None
+
     async def answer(self) -> Welcome | Refusal:
-        """Wait for it; cancelling tells the doorman that the client has gone."""
+        """Wait for it; cancelling tells the doorman that the client has gone.
+
+        The doorman may have let it in in the same moment: see `welcome`.
+        """
         try:
             return await self._answer
         except asyncio.CancelledError:

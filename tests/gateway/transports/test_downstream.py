@@ -9,11 +9,11 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sessions.client import EventClient, TransportKind
-from gateway.transports.doorman import Refusal, Terms
+from gateway.sessions.client import EventClient, Handshake, TransportKind
+from gateway.transports.doorman import Admission, Refusal, Terms
 from gateway.transports.events import encode_event
 from gateway.transports.eventstream import EventStream
-from gateway.transports.longpoll import LongPoll
+from gateway.transports.longpoll import LongPoll, poll
 
 from .conftest import UPGRADE, House, eventually
 from .test_guard import frame
@@ -293,6 +293,22 @@ async def test_a_long_poll_is_answered_with_the_next_message_and_where_it_stands
         async with await answer as response:
             assert response.status == 410
         assert house.porter.ear.closed == [(4410, "closed", True)]
+
+
+async def test_a_poll_that_is_given_up_just_as_it_is_let_in_ends_its_session(house: House) -> None:
+    """Nobody else would take it out of its channels."""
+    waiting: list[Admission] = []
+    house.porter.answer = lambda _, admission: waiting.append(admission)
+    handshake = Handshake(TransportKind.LONGPOLL, "/", "", (), "a", 1, "b", 2, "http", "1.1")
+    task = asyncio.create_task(poll(handshake, house.porter))
+    await eventually(lambda: waiting)
+
+    waiting[0].accept(house.porter.welcome())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert house.porter.ear.closed == [(1000, "", True)]
+    assert house.porter.inside == []
 
 
 async def test_a_long_poll_without_news_is_304(house: House) -> None:
