@@ -71,8 +71,9 @@ class Client(Section):
     )
     send_buffer: Size = Field(
         default=256 * KiB,
-        description="A client that has more than this unread when the next message comes, or has "
-        "read nothing for 10 seconds, is closed with 1013. One message may be larger.",
+        description="A client that has more than this unread when the next message comes, or "
+        "takes less than this in 10 seconds while more waits, is closed with 1013. One message "
+        "may be larger.",
     )
     message_rate: RateOrOff = Field(
         default=None,

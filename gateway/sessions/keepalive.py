@@ -56,7 +56,7 @@ class Watched(Protocol):
         """Say goodbye."""
 
     def has_read(self, now: float) -> bool:
-        """Whether a congested client has read some of what it had left; it counts anew."""
+        """Whether a congested client has taken enough; if so, it counts anew."""
 
     def too_slow(self) -> None:
         """Give up on a client that does not read."""

@@ -208,9 +208,13 @@ class Outbox(Peer):
             self.services.keepalive.watch(self)
 
     def has_read(self, now: float) -> bool:
-        """Whether a congested client has taken some of what it had left unread; it counts anew."""
+        """Whether a congested client has taken enough of what it had left; if so, it counts anew.
+
+        Enough is what may be unread at all: who takes it byte by byte would hold a large message
+        for as long as he likes.
+        """
         unread = self.client.buffered()
-        if unread >= self.unread:
+        if unread > self.unread - self.route.limits.send_buffer:
             return False
         self.congested_since, self.unread = now, unread
         return True

@@ -172,18 +172,30 @@ async def test_what_a_join_has_found_is_one_message_however_much_it_is(house: Ho
     assert client.closed == (1013, "slow consumer")
 
 
-async def test_who_reads_slowly_but_reads_on_stays(house: House) -> None:
-    """A large message over a thin line takes its time; whoever stops reading is stuck."""
+async def test_who_takes_a_large_message_piece_by_piece_stays(house: House) -> None:
+    """Over a thin line it takes its time; whoever stops taking is stuck."""
     client = await house.connect()
     assert client.session is not None
 
-    client.unread = 1 << 20
+    client.unread = 2 << 20
     client.session.on_congested(congested=True)
     for _ in range(5):
-        client.unread -= 100 * 1024
+        client.unread -= 256 * 1024
         sweep(house, 10)
     assert client.closed is None
     sweep(house, 11)
+    assert client.closed == (1013, "slow consumer")
+
+
+async def test_who_takes_a_large_message_byte_by_byte_is_closed(house: House) -> None:
+    client = await house.connect()
+    assert client.session is not None
+
+    client.unread = 2 << 20
+    client.session.on_congested(congested=True)
+    for _ in range(11):
+        client.unread -= 1
+        sweep(house, 1)
     assert client.closed == (1013, "slow consumer")
 
 
