@@ -50,9 +50,6 @@ class Refusal:
 class Admission(Protocol):
     """A client who waits outside. Answer once; after it has gone, answers do nothing."""
 
-    on_gone: Callable[[], None] | None
-    """Called when the client gives up before the answer; set it to stop what was begun."""
-
     @property
     def gone(self) -> bool:
         """Whether the client has given up."""

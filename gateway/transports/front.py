@@ -34,8 +34,6 @@ MAX_EARLY: Final = 64 << 10
 
 _END: Final = b"\r\n\r\n"
 _TOO_LATE: Final = handshake.refusal(408, "The request's head did not come in time.")
-_TOO_LARGE: Final = handshake.refusal(431, "The request's head is too large.")
-_MALFORMED: Final = handshake.refusal(400, "The request cannot be read.")
 _FAILED: Final = handshake.refusal(500, "Something went wrong.")
 DRAINING: Final = handshake.refusal(503, "Shutting down.", ("Retry-After", "1"))
 
@@ -92,7 +90,6 @@ class FrontDoor(asyncio.Protocol):
         "_request",
         "_transport",
         "gone",
-        "on_gone",
     )
 
     def __init__(self, entrance: Entrance) -> None:
@@ -103,7 +100,6 @@ class FrontDoor(asyncio.Protocol):
         self._kind = TransportKind.WEBSOCKET
         self._remote: str | None = None
         self.gone = False
-        self.on_gone: Callable[[], None] | None = None
 
     # The loop's side.
 
@@ -132,9 +128,9 @@ class FrontDoor(asyncio.Protocol):
         end = self._head.find(_END, max(0, known - len(_END) + 1)) + len(_END)
         if end < len(_END):
             if len(self._head) > MAX_HEAD:
-                self._turn_away(_TOO_LARGE)
+                self._turn_away(handshake.TOO_LARGE)
         elif end > MAX_HEAD:
-            self._turn_away(_TOO_LARGE)
+            self._turn_away(handshake.TOO_LARGE)
         else:
             self._entrance.commons.heads.discard(self._on_head_deadline)
             self._judge(end)
@@ -168,8 +164,8 @@ class FrontDoor(asyncio.Protocol):
             messages, _, _ = HttpRequestParser(
                 self._entrance.base, self._entrance.loop, MAX_HEAD
             ).feed_data(raw)
-        except HttpProcessingError:
-            self._turn_away(_MALFORMED)
+        except HttpProcessingError as error:
+            self._turn_away(handshake.unreadable(error, raw))
             return
         head = RequestHead.of_message(messages[0][0])
         kind = self._kind_of(head)
@@ -251,7 +247,7 @@ class FrontDoor(asyncio.Protocol):
 
     def _let_go(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
         """The connection is another protocol's from now on."""
-        self._transport = self._request = self._remote = self.on_gone = None
+        self._transport = self._request = self._remote = None
         self.gone = True
         transport.set_protocol(protocol)
 
@@ -264,7 +260,6 @@ class FrontDoor(asyncio.Protocol):
 
     def _turn_away(self, refused: Refusal) -> None:
         transport = self._transport
-        self.on_gone = None
         self._vanish()
         self._head = b""
         self._request = None
@@ -288,9 +283,6 @@ class FrontDoor(asyncio.Protocol):
         remote, self._remote = self._remote, None
         if remote is not None:
             self._entrance.doorman.leave(remote)
-        on_gone, self.on_gone = self.on_gone, None
-        if on_gone is not None:
-            on_gone()
 
     def _on_head_deadline(self) -> None:
         self._turn_away(_TOO_LATE)

@@ -12,6 +12,8 @@ from hashlib import sha1
 from http import HTTPStatus
 from typing import Final
 
+from aiohttp.http import HttpProcessingError
+from aiohttp.http_exceptions import LineTooLong
 from multidict import CIMultiDictProxy
 
 from .doorman import Refusal
@@ -107,6 +109,20 @@ def refusal(status: int, text: str, *headers: tuple[str, str]) -> Refusal:
     """A refusal in one line of plain text."""
     plain = ("Content-Type", "text/plain; charset=utf-8")
     return Refusal(status, (*headers, plain), text.encode() + b"\n")
+
+
+TOO_LARGE: Final = refusal(431, "The request's head is too large.")
+_TOO_LONG: Final = refusal(414, "The address is too long.")
+_MALFORMED: Final = refusal(400, "The request cannot be read.")
+_MAX_LINE: Final = 8190
+"""Bytes that aiohttp takes of one line of a head."""
+
+
+def unreadable(error: HttpProcessingError, head: bytes) -> Refusal:
+    """What a head is answered that aiohttp could not read."""
+    if not isinstance(error, LineTooLong):
+        return _MALFORMED
+    return _TOO_LONG if head.find(b"\n") > _MAX_LINE else TOO_LARGE
 
 
 def _bad(text: str) -> Refusal:

@@ -1,7 +1,6 @@
 """An admission that a coroutine waits for."""
 
 import asyncio
-from collections.abc import Callable
 
 from .doorman import Refusal, Welcome
 
@@ -10,7 +9,6 @@ class Visit:
     """Implements `doorman.Admission` for requests that aiohttp's server handles."""
 
     def __init__(self) -> None:
-        self.on_gone: Callable[[], None] | None = None
         self._answer: asyncio.Future[Welcome | Refusal] = asyncio.get_running_loop().create_future()
 
     @property
@@ -43,9 +41,4 @@ class Visit:
 
         The doorman may have let it in in the same moment: see `welcome`.
         """
-        try:
-            return await self._answer
-        except asyncio.CancelledError:
-            if self.on_gone is not None:
-                self.on_gone()
-            raise
+        return await self._answer
