@@ -135,6 +135,11 @@ class Metrics:
         for family in self.families():
             family.forget_all("upstream", upstream)
 
+    def forget_route(self, route: str) -> None:
+        """Forget all numbers of a route that has left the configuration."""
+        for family in self.families():
+            family.forget_all("route", route)
+
     def watch_channels(self, numbers: ChannelNumbers) -> None:
         """Read what the channels count at every scrape."""
         self._watched["channels"] = lambda: _channels(numbers)

@@ -225,8 +225,9 @@ class Workers:
         return sum(values)
 
     async def pids(self) -> list[int]:
+        """The workers' processes; none where the one process is no supervisor's."""
         _, status = await self.call("GET", "/status")
-        return [process["pid"] for process in status["processes"]]
+        return [process["pid"] for process in status.get("processes", [])]
 
     async def pid_of(self, clients: int) -> int:
         """The process that holds so many clients."""

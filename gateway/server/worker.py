@@ -186,6 +186,8 @@ class Worker:
         self._leases.serve(runtime.upstreams)
         for name in before.config.upstreams.keys() - config.upstreams.keys():
             self.metrics.forget_pool(name)
+        for name in set(before.routes) - set(runtime.routes):
+            self.metrics.forget_route(name)
         self._accounts.watch(self.channels, self.runtime.upstreams)
         if self._company is not None:
             self._company.entries.announce()

@@ -132,6 +132,18 @@ def test_a_pool_is_watched_until_it_is_forgotten() -> None:
     assert not [labels for _, labels in samples(metrics) if "app" in labels]
 
 
+def test_a_route_that_is_forgotten_leaves_no_number_and_takes_no_other() -> None:
+    metrics = Metrics("1.0")
+    for route in ("chat", "old"):
+        metrics.messages_received_total.labelled(route, "text").value = 1
+        metrics.fastcgi_request_duration_seconds.labelled("app", route, "ok").observe(0.1)
+
+    metrics.forget_route("old")
+
+    assert not [labels for _, labels in samples(metrics) if "old" in labels]
+    assert samples(metrics)["wsgate_messages_received_total", ("chat", "text")] == 1
+
+
 @dataclass
 class Channels:
     publications: Counter[str]

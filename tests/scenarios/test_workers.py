@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import time
@@ -241,29 +240,6 @@ async def test_a_reload_changes_what_it_can_and_drops_nobody(gateway) -> None:
         assert (await gateway.call("GET", "/status"))[1]["routes"] == ["new", "chat"]
 
 
-async def test_many_reloads_leave_nothing_behind(gateway) -> None:
-    pids = await gateway.pids()
-
-    async def reload(count: int) -> None:
-        for n in range(count):
-            upstream = {**gateway.config["upstreams"]["app"], "queue_size": 100 + n % 2}
-            gateway.config["upstreams"] = {"app": upstream, f"passing{n}": upstream}
-            gateway.write()
-            before = gateway.log.read_text().count("configuration reloaded")
-            gateway.reload()
-            await gateway.logs("configuration reloaded", count=before + 1)
-
-    await reload(5)
-    files = [files_of(pid) for pid in (*pids, gateway.process.pid)]
-    await reload(25)
-
-    assert [files_of(pid) for pid in (*pids, gateway.process.pid)] == files
-    client = await gateway.connect()
-    assert "reply" in await client.ask(send={"ms": 0})
-    async with gateway.http.get("/metrics") as answer:
-        assert set(re.findall(r'upstream="(\w+)"', await answer.text())) == {"app", "passing24"}
-
-
 async def test_the_cap_of_an_upstream_is_kept_by_all_and_used_by_one(php, tmp_path) -> None:
     async with Workers(php, tmp_path, max_connections=4) as gateway:
         by_worker = await gateway.spread()
@@ -283,11 +259,6 @@ async def test_the_cap_of_an_upstream_is_kept_by_all_and_used_by_one(php, tmp_pa
         assert at_once(alone) == 4
         again = await asyncio.gather(*(work(client, 12, 30) for client in groups))
         assert at_once([span for each in again for span in each]) <= 4
-
-
-def files_of(pid: int) -> int:
-    """How many files the process has open."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def at_once(spans: list[tuple[float, float]]) -> int:
