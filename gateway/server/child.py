@@ -30,8 +30,7 @@ from gateway.sessions.identity import new_node
 
 from . import garbage
 from .company import Company
-from .place import SPEC
-from .supervisor import CANNOT_START
+from .place import CANNOT_START, SPEC
 from .worker import Worker
 
 log = structlog.get_logger()

@@ -1,15 +1,17 @@
 """What stands before a route: its origins, and whether a token is needed."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gateway.auth.jwt import Tokens
 from gateway.auth.origin import Origins
 from gateway.codes import FORBIDDEN, UNAUTHORIZED
-from gateway.config.auth import Auth
+from gateway.config.auth import Auth, Jwt
 from gateway.config.client import Client
 from gateway.sessions.admission import Caller, RefusedError, refusal
 from gateway.sessions.client import Handshake
+
+if TYPE_CHECKING:
+    from gateway.auth.jwt import Tokens
 
 _ANYBODY: Final = Caller()
 # RFC 9110 section 11.6.1: a 401 names what would be accepted.
@@ -21,7 +23,7 @@ class RouteGate:
 
     def __init__(self, limits: Client, auth: Auth, wall: Callable[[], float]) -> None:
         self._origins = Origins(limits.allowed_origins)
-        self._tokens = None if auth.jwt is None else Tokens(auth.jwt, wall)
+        self._tokens = None if auth.jwt is None else _tokens(auth.jwt, wall)
         self._required = auth.required
 
     def check(self, handshake: Handshake) -> Caller:
@@ -42,3 +44,10 @@ class RouteGate:
             refused = refusal(UNAUTHORIZED)
             raise RefusedError(refused.status, (*refused.headers, _CHALLENGE), refused.body)
         return _ANYBODY
+
+
+def _tokens(settings: Jwt, wall: Callable[[], float]) -> "Tokens":
+    # It brings all of cryptography, which a worker without tokens need not wait for at its start.
+    from gateway.auth.jwt import Tokens  # noqa: PLC0415
+
+    return Tokens(settings, wall)

@@ -21,6 +21,8 @@ from .restarts import Restarts
 
 SPEC: Final = "WSGATE_WORKER"
 """The environment variable that tells a worker's process what it is."""
+CANNOT_START: Final = 78
+"""The exit status (EX_CONFIG) of a worker that the configuration does not let start."""
 _NOT_INHERITED: Final = (
     *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"),
     *("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"),

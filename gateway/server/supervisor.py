@@ -24,12 +24,10 @@ from gateway.errors import BrokerError
 
 from .lending import Lending
 from .office import Office, encode
-from .place import Place, cause_of
+from .place import CANNOT_START, Place, cause_of
 
 log = structlog.get_logger()
 
-CANNOT_START: Final = 78
-"""The exit status (EX_CONFIG) of a worker that the configuration does not let start."""
 _BEAT: Final = 1.0
 _STARTING: Final = 30
 """Beats that a worker may take to start."""

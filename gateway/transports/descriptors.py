@@ -13,14 +13,7 @@ import structlog
 
 from gateway.logs import Throttle
 
-from . import handshake
-
 log = structlog.get_logger(__name__)
-
-NO_FILES: Final = handshake.encode_refusal(
-    handshake.refusal(503, "Too many connections.", ("Retry-After", "1"))
-)
-"""What a client is answered when they do not suffice."""
 
 FROM_CLIENTS: Final = 8
 """Of so many descriptors one is kept from clients."""

@@ -19,7 +19,7 @@ from gateway.sessions.client import TransportKind
 from . import handshake
 from .commons import Commons, Timing
 from .describe import describe
-from .descriptors import NO_FILES, Descriptors
+from .descriptors import Descriptors
 from .doorman import Doorman, Refusal, Welcome
 from .eventstream import EventStream
 from .head import RequestHead
@@ -111,7 +111,7 @@ class FrontDoor(asyncio.Protocol):
             return
         # At once, though the answer may be lost: waiting for its reader takes what is left.
         self.gone = True
-        self._transport.write(NO_FILES)
+        self._transport.write(handshake.NO_FILES)
         self._transport.close()
 
     def data_received(self, data: bytes) -> None:

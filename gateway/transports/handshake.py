@@ -195,3 +195,7 @@ def encode_refusal(refused: Refusal) -> bytes:
 
 def _finish(lines: list[str]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+
+
+NO_FILES: Final = encode_refusal(refusal(503, "Too many connections.", ("Retry-After", "1")))
+"""What a connection is answered for which no file descriptor is left."""

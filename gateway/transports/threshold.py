@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from .descriptors import FROM_CALLERS, NO_FILES, Descriptors
+from .descriptors import FROM_CALLERS, Descriptors
+from .handshake import NO_FILES
 
 
 class Threshold:
