@@ -98,9 +98,27 @@ def _rows() -> Iterator[Row]:
     for crowd in ("10", "100", "1000", "5000", "9000"):
         title = f"CPU µs a frame among {int(crowd):,} sockets"
         yield Row(title, "connections", crowd, "cpu_us", _micro)
-    for workers, title in (("1", "one worker"), ("2", "two workers")):
+    yield from _rows_of_workers()
+
+
+def _rows_of_workers() -> Iterator[Row]:
+    counts = (("1", "one worker"), ("2", "two workers"))
+    for workers, title in counts:
         yield Row(f"frames/s, {title}", "workers", workers, "rate", _whole)
         yield Row(f"CPU µs a frame, {title}", "workers", workers, "cpu_us", _micro)
+    for workers, title in counts:
+        case = f"1 over {workers}"
+        yield Row(f"publish to receive, p50 ms, {title}", "fanout_workers", case, "p50_ms", _milli)
+        for audience in ("1000", "8000"):
+            case, to = f"{audience} over {workers}", f"fan-out to {int(audience):,}"
+            yield Row(f"{to}: deliveries/s, {title}", "fanout_workers", case, "rate", _whole)
+            yield Row(f"{to}: CPU µs each, {title}", "fanout_workers", case, "cpu_us", _micro)
+    for case, what in (("silent", "that publish nothing"), ("publishing", "that PHP publishes")):
+        yield Row(f"frames/s {what}", "hub", case, "rate", _whole)
+        yield Row(f"CPU µs of frames {what}", "hub", case, "cpu_us", _micro)
+    yield Row("publications/s, one after the other", "hub", "awaited", "rate", _whole)
+    yield Row("p50 ms of such a publication", "hub", "awaited", "p50_ms", _milli)
+    yield Row("CPU µs of such a publication", "hub", "awaited", "cpu_us", _micro)
 
 
 def table(results: Results, *, short: bool, spread: bool) -> list[list[str]]:

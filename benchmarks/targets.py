@@ -100,6 +100,20 @@ def _targets(results: Results) -> Iterator[_Target]:
         own("idle_children", "after 2 s", "held"),
         lambda held: held == 0,
     )
+    yield (
+        "The hub: CPU of frames that publish nothing",
+        "at most 1.05, which is noise",
+        _two_digits,
+        results.ratio("hub", "silent", "cpu_us", of="wsgate_hub", to="wsgate"),
+        lambda ratio: ratio <= 1.05,
+    )
+    yield (
+        "The hub: frames/s that PHP publishes",
+        "at least 0.9",
+        _two_digits,
+        results.ratio("hub", "publishing", "rate", of="wsgate_hub", to="wsgate"),
+        lambda ratio: ratio >= 0.9,
+    )
 
 
 def _two_digits(ratio: float) -> str:

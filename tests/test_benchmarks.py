@@ -25,12 +25,16 @@ def _results(*samples: Sample) -> Results:
 
 @pytest.mark.skipif(php.find_binary() is None, reason="php-fpm is not installed")
 def test_a_tiny_run_measures_wsgate_and_writes_the_whole_report(tmp_path: Path) -> None:
-    measures = ["echo", "burst", "idle_children", "fanout", "handshakes"]
+    measures = ["echo", "burst", "idle_children", "fanout", "handshakes", "hub"]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks", "--smoke", "--no-install"),
             *(argument for name in measures for argument in ("--only", name)),
-            *("--peers", "wsgate", "--peers", "direct", "--peers", "ceiling"),
+            *(
+                a
+                for name in ("wsgate", "wsgate_hub", "direct", "ceiling")
+                for a in ("--peers", name)
+            ),
             *("--output", str(tmp_path)),
         ],
         cwd=ROOT,
@@ -44,6 +48,9 @@ def test_a_tiny_run_measures_wsgate_and_writes_the_whole_report(tmp_path: Path) 
     results = Results.load(tmp_path / "results.json")
     assert results.failures == []
     assert {s.measure for s in results.samples if s.peer == "wsgate"} == set(measures)
+    assert {s.case for s in results.samples if s.peer == "wsgate_hub"} == {
+        *("silent", "publishing", "awaited")
+    }
     assert all(s.values.get("lost", 0) == 0 for s in results.samples)
     assert all(s.values.get("errors", 0) == 0 for s in results.samples)
     assert "wsgate" in (tmp_path / "report.md").read_text()
@@ -92,6 +99,20 @@ def test_a_missed_target_is_shown_as_missed() -> None:
     assert "| Burst of 5,000 frames: answered | all | 90.00% | **missed** |" in markdown(
         target_table(results)
     )
+
+
+def test_the_hub_is_priced_against_the_same_worker_without_it() -> None:
+    results = _results(
+        Sample("hub", "wsgate", "silent", 1, {"cpu_us": 40.0}),
+        Sample("hub", "wsgate_hub", "silent", 1, {"cpu_us": 41.0}),
+        Sample("hub", "wsgate", "publishing", 1, {"rate": 5000.0}),
+        Sample("hub", "wsgate_hub", "publishing", 1, {"rate": 4000.0}),
+    )
+
+    assert [(each.measured, each.met) for each in verdicts(results)] == [
+        ("1.02", True),
+        ("0.80", False),
+    ]
 
 
 def test_growth_of_less_than_a_byte_a_frame_is_none() -> None:

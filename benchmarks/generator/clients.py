@@ -54,16 +54,19 @@ class Crowd:
         self._finished = asyncio.Event()
 
     async def open(self, url: str, count: int, at_once: int = 64) -> dict[str, object]:
-        """Opens `count` more sockets; says how many could not be opened, and why."""
+        """Opens `count` more sockets; says how many could not be opened, and why.
+
+        `{n}` in the URL is another number for each.
+        """
         failed: Counter[str] = Counter()
         remaining = iter(range(count))
 
         async def opener() -> None:
-            for _ in remaining:
+            for number in remaining:
                 try:
                     _, client = await ws_connect(
                         lambda: Client(self),
-                        url,
+                        url.replace("{n}", str(number)),
                         websocket_handshake_timeout=30,
                         read_buffer_init_size=1024,
                         max_frame_size=4 * 1024 * 1024,

@@ -7,9 +7,10 @@ from .base import Bench, Measure, Scale
 from .burst import Burst
 from .connections import Connections
 from .echo import Echo
-from .fanout import FanOut
+from .fanout import FanOut, FanOutOfWorkers
 from .growth import Growth
 from .handshakes import Handshakes
+from .hub import Hub
 from .idle import IdleChildren
 from .memory import Idle, Subscribed
 from .sizes import Sizes
@@ -30,6 +31,8 @@ ALL: Final[dict[str, Measure]] = {
         Sizes(),
         Connections(),
         Workers(),
+        FanOutOfWorkers(),
+        Hub(),
     )
 }
 

@@ -6,12 +6,13 @@ from .base import Peer, Running, Site
 from .direct import Direct
 from .nginx import Nchan, NginxLua, NginxLuaTuned
 from .node_gateway import Node
-from .python import Bare, Ceiling, Wsgate
+from .python import Bare, Ceiling, Wsgate, WsgateWithHub
 
 ALL: Final[dict[str, Peer]] = {
     peer.name: peer
     for peer in (
         Wsgate(),
+        WsgateWithHub(),
         NginxLua(),
         NginxLuaTuned(),
         Node(),

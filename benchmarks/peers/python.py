@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import version as installed
+from pathlib import Path
 
 from benchmarks.peers.base import PEERS, Peer, Running, Site, choose_port, render
 from benchmarks.processes import Server, free_port
@@ -23,10 +24,7 @@ class Wsgate(Peer):
         configuration = render(
             PEERS / "wsgate" / "wsgate.yaml", site.folder / "wsgate.yaml", values
         )
-        server = Server(
-            [sys.executable, "-m", "gateway.cli.main", "serve", "-c", str(configuration)],
-            site.folder / "wsgate.log",
-        )
+        server = Server(self.command(configuration), site.folder / "wsgate.log")
         server.wait_for_port(internal)
         server.wait_for_port(port)
         return Running(
@@ -34,6 +32,20 @@ class Wsgate(Peer):
             f"ws://127.0.0.1:{port}",
             f"http://127.0.0.1:{internal}/channels/fan.all",
         )
+
+    def command(self, configuration: Path) -> list[str]:
+        """How it is started."""
+        return [sys.executable, "-m", "gateway.cli.main", "serve", "-c", str(configuration)]
+
+
+class WsgateWithHub(Wsgate):
+    """The same under a supervisor that holds the hub, also where there is only one worker."""
+
+    name = "wsgate_hub"
+    title = "wsgate with the hub"
+
+    def command(self, configuration: Path) -> list[str]:
+        return [sys.executable, "-m", "benchmarks.peers.wsgate.supervised", str(configuration)]
 
 
 class Bare(Peer):

@@ -1,0 +1,1 @@
+"""The configuration of wsgate, and the start of one worker beside a hub."""
