@@ -224,6 +224,10 @@ class Workers:
         assert values, name
         return sum(values)
 
+    async def uptime(self) -> int:
+        _, status = await self.call("GET", "/status")
+        return int(status["uptime"])
+
     async def pids(self) -> list[int]:
         """The workers' processes; none where the one process is no supervisor's."""
         _, status = await self.call("GET", "/status")

@@ -48,7 +48,8 @@ class Accounts:
     async def status(self, *, ready: bool, routes: list[str], broker: str) -> dict[str, object]:
         """The facts that are no metrics."""
         gathered = None if self._company is None else await self._company.gathered()
-        processes = {} if gathered is None else {n: gathered[n] for n in ("workers", "processes")}
+        names = ("workers", "processes", "uptime")
+        whole = {} if gathered is None else {name: gathered[name] for name in names}
         return {
             "version": VERSION,
             "uptime": round(time.monotonic() - self._started_at),
@@ -56,7 +57,7 @@ class Accounts:
             "ready": ready,
             "routes": routes,
             "broker": broker,
-            **processes,
+            **whole,
         }
 
     def _count_channels(self, channels: ChannelService) -> int:

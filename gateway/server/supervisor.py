@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import socket
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -54,6 +55,7 @@ class Supervisor:
         self._lending = Lending(self._hub)
         self._pickled = b""
         self._replaced = 0
+        self._started_at = time.monotonic()
         self._dying: set[str] = set()
         self._timers: dict[Place, asyncio.TimerHandle] = {}
         self._beat: asyncio.TimerHandle | None = None
@@ -286,6 +288,7 @@ class Supervisor:
         return {
             "workers": len(self.places),
             "processes": [place.describe() for place in self.places],
+            "uptime": round(time.monotonic() - self._started_at),
             "own": own,
         }
 

@@ -98,6 +98,10 @@ async def use_everything(gateway: Workers, workers: int) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV], ids=lambda how: how.name)
 async def test_a_dead_worker_takes_only_its_own_connections(gateway, how) -> None:
     by_worker = await gateway.spread()
+    # As old as a replacement will not be when it is asked.
+    async with asyncio.timeout(10):
+        while await gateway.uptime() < 3:
+            pass
     await gateway.call("POST", "/channels/room.1", b'"before"')
     node, lost = next(iter(by_worker.items()))
     _, state = await gateway.call("GET", f"/connections/{lost[0].id}")
@@ -111,6 +115,7 @@ async def test_a_dead_worker_takes_only_its_own_connections(gateway, how) -> Non
             kept.append(client)
     before = await gateway.pids()
     pid = await gateway.pid_of(len(lost))
+    served = await gateway.uptime()
 
     os.kill(pid, how)
 
@@ -119,6 +124,9 @@ async def test_a_dead_worker_takes_only_its_own_connections(gateway, how) -> Non
     await gateway.all_serve()
     assert len(set(before) & set(await gateway.pids())) == 2
     assert await gateway.metric("wsgate_worker_restarts_total") == 1
+    # Whichever worker is asked, it is the gateway's age and not its own.
+    for _ in range(40):
+        assert await gateway.uptime() >= served
 
     # PHP hears of every connection it held, and of no other.
     gone = {client.id for client in lost}
