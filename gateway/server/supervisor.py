@@ -84,17 +84,18 @@ class Supervisor:
     async def reload(self, config: Config) -> None:
         """Serve by another configuration from now on, in all workers and those that follow."""
         self._configure(config)
-        names = list(self._hub.nodes)
+        # Who dies meanwhile has lost its place in the books when it is named.
+        numbers = {name: self._number(name) for name in self._hub.nodes}
         answers = await asyncio.gather(
-            *(self._hub.ask(name, Op.CONFIGURE, self._pickled, _APPLYING) for name in names),
+            *(self._hub.ask(name, Op.CONFIGURE, self._pickled, _APPLYING) for name in numbers),
             return_exceptions=True,
         )
-        for name, answer in zip(names, answers, strict=True):
+        for number, answer in zip(numbers.values(), answers, strict=True):
             if isinstance(answer, BrokerError):
                 # One that died or is away reads the new configuration when it comes back.
-                log.error("a worker did not reload", worker=self._number(name), error=str(answer))
+                log.error("a worker did not reload", worker=number, error=str(answer))
             elif isinstance(answer, BaseException):
-                log.error("reload failed", worker=self._number(name), exc_info=answer)
+                log.error("reload failed", worker=number, exc_info=answer)
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Let all workers drain at once; `hurry` ends it within a second."""

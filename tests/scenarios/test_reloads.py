@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,41 @@ async def test_many_reloads_leave_no_task_and_no_object(php: PhpFpm) -> None:
     show(tasks=(tasks, later_tasks), objects=(objects, later_objects))
     assert later_tasks == tasks
     assert later_objects - objects < 100
+
+
+async def test_a_worker_that_dies_while_it_reloads_comes_back_with_the_new_file(
+    php: PhpFpm, tmp_path: Path
+) -> None:
+    async with Workers(php, tmp_path) as gateway:
+        chat = gateway.config["routes"][0]
+
+        async def routes() -> list[str]:
+            _, status = await gateway.call("GET", "/status")
+            return list(status["routes"])
+
+        def reload(*names: str) -> None:
+            more = [{**chat, "name": name, "path": f"/{name}/{{room}}"} for name in names]
+            gateway.config["routes"] = [chat, *more]
+            gateway.write()
+            gateway.reload()
+
+        _, status = await gateway.call("GET", "/status")
+        victim = status["processes"][0]
+        os.kill(victim["pid"], signal.SIGSTOP)
+        reload("new")
+        # The others serve it already; the supervisor waits for the one that is stopped.
+        async with asyncio.timeout(10):
+            while await routes() != ["chat", "new"]:
+                pass
+        reload("new", "newer")
+        os.kill(victim["pid"], signal.SIGKILL)
+
+        await gateway.logs("a worker did not reload", f"worker={victim['worker']}")
+        # The second signal came while the first was obeyed, and is not lost.
+        await gateway.logs("configuration reloaded", "'newer'")
+        await gateway.all_serve()
+        for _ in range(20):
+            assert await routes() == ["chat", "new", "newer"]
 
 
 def show(**before_and_after: tuple[object, object]) -> None:
