@@ -23,9 +23,13 @@ def find_nats() -> str | None:
 
 
 class NatsServer:
-    """Use it as a context manager. `jetstream`: it keeps streams, on disk."""
+    """Use it as a context manager. `jetstream`: it keeps streams, on disk.
 
-    def __init__(self, *, jetstream: bool = True) -> None:
+    `options` are further lines of the configuration; `reload` obeys a change of them.
+    """
+
+    def __init__(self, *options: str, jetstream: bool = True) -> None:
+        self.options = list(options)
         self.folder = Path(tempfile.mkdtemp(prefix="wsgate-nats-"))
         self.port = free_port()
         self._jetstream = jetstream
@@ -46,13 +50,8 @@ class NatsServer:
         """Start it and wait until it greets."""
         binary = find_nats()
         assert binary is not None
-        config = self.folder / "nats.conf"
-        lines = [f"listen: 127.0.0.1:{self.port}", f'log_file: "{self.folder}/nats.log"']
-        if self._jetstream:
-            lines.append(f'jetstream {{ store_dir: "{self.folder}/streams" }}')
-        config.write_text("\n".join(lines) + "\n")
         self._process = subprocess.Popen(
-            [binary, "-c", str(config)],
+            [binary, "-c", str(self._configure())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -63,6 +62,19 @@ class NatsServer:
             assert time.monotonic() < deadline, "NATS does not greet"
             time.sleep(0.005)
         return self
+
+    def _configure(self) -> Path:
+        config = self.folder / "nats.conf"
+        lines = [f"listen: 127.0.0.1:{self.port}", f'log_file: "{self.folder}/nats.log"']
+        if self._jetstream:
+            lines.append(f'jetstream {{ store_dir: "{self.folder}/streams" }}')
+        config.write_text("\n".join([*lines, *self.options]) + "\n")
+        return config
+
+    def reload(self) -> None:
+        """SIGHUP, with the options as they are now."""
+        self._configure()
+        os.kill(self.pid, signal.SIGHUP)
 
     def _greets(self) -> bool:
         try:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.brokers.nats import NatsBroker, Timing
 from gateway.channels.broker import ChannelRules
@@ -95,6 +96,80 @@ async def test_killed_and_back_everybody_hears_again_and_is_told_of_the_gap_once
             assert listener.told == ["gap"]
 
 
+async def test_the_log_says_once_that_it_is_lost_and_once_that_it_is_back(server) -> None:
+    with capture_logs() as logs:
+        async with serving(server.url) as service:
+            await up(service)
+            for _ in range(2):
+                server.kill()
+                await eventually(lambda: not service.ready)
+                server.start()
+                await up(service)
+    events = [(entry["log_level"], entry["event"]) for entry in logs]
+    assert events == [("warning", "NATS cannot be reached"), ("info", "NATS is heard again")] * 2
+
+
+async def test_away_at_the_start_the_log_says_so_and_when_it_is_there(server) -> None:
+    server.kill()
+    with capture_logs() as logs:
+        async with serving(server.url) as service:
+            await eventually(lambda: bool(logs))
+            server.start()
+            await up(service)
+    assert [entry["event"] for entry in logs] == ["NATS cannot be reached", "NATS is heard again"]
+
+
+async def test_silent_for_too_long_the_log_says_so_once(server) -> None:
+    with capture_logs() as logs:
+        async with serving(server.url) as service:
+            await up(service)
+            server.pause()
+            try:
+                await eventually(lambda: bool(logs))
+            finally:
+                server.resume()
+            await eventually(lambda: len(logs) > 1)
+    assert [entry["event"] for entry in logs] == ["NATS is silent", "NATS is heard again"]
+
+
+async def test_refused_for_a_while_it_comes_back_when_the_password_holds_again() -> None:
+    """The client library closes itself for good where the server refuses it by `-ERR`."""
+    with NatsServer("authorization { token: right }") as server:
+        async with serving(server.url.replace("//", "//right@")) as service:
+            await up(service)
+            listener = await joined(service, "room")
+
+            server.options[:] = ["authorization { token: another }"]
+            server.reload()
+            await eventually(lambda: not service.ready)
+            server.options[:] = ["authorization { token: right }"]
+            server.reload()
+            await up(service)
+
+            await publish(service, "room", b"heard")
+            await listener.hears(1)
+            assert listener.told == ["gap"]
+
+
+async def test_more_channels_than_the_server_permits_cost_no_more_than_a_while() -> None:
+    with NatsServer("max_subscriptions: 20", jetstream=False) as server:
+        async with serving(server.url) as service:
+            await up(service)
+            first = await joined(service, "room")
+            late = [Listener(service.node) for _ in range(30)]
+            await asyncio.gather(
+                *(service.join(each, f"late.{n}") for n, each in enumerate(late)),
+                return_exceptions=True,
+            )
+            await eventually(lambda: not service.ready)
+            for each in late:
+                await service.leave_all(each)
+            await up(service)
+
+            await publish(service, "room", b"heard")
+            await eventually(lambda: b"heard" in first.heard)
+
+
 async def test_killed_under_load_nothing_acknowledged_is_lost(server) -> None:
     async with serving(server.url) as service, serving(server.url) as other:
         await up(service, other)
@@ -161,12 +236,12 @@ async def test_a_worker_that_does_not_keep_up_tells_of_the_gap(server) -> None:
         broker = service._broker
         assert isinstance(broker, NatsBroker)
         for _, subscription in broker._listening._subscriptions.values():
-            subscription._pending_bytes_limit = 1
+            subscription.inner._pending_bytes_limit = 1
         for name in ("room", "kept.a"):
             await publish(other, name, b"dropped")
         await eventually(lambda: plain.told == ["gap"])
         for _, subscription in broker._listening._subscriptions.values():
-            subscription._pending_bytes_limit = 10**6
+            subscription.inner._pending_bytes_limit = 10**6
 
         await publish(other, "kept.a", b"after")
 

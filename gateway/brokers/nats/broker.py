@@ -33,8 +33,9 @@ from gateway.errors import (
 from gateway.remote.backoff import Backoff
 from gateway.tasks import TaskSet
 
-from .client import NatsClient, NobodyError
+from .client import NatsClient
 from .history import Histories
+from .library import NobodyError
 from .listening import Listening
 from .names import Names, is_node
 

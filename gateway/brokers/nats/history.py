@@ -18,7 +18,8 @@ from gateway.channels.broker import ChannelRules, Page
 from gateway.channels.publication import NOWHERE, Position, Publication
 from gateway.errors import BrokerUnavailableError
 
-from .client import ConflictError, NatsClient
+from .client import NatsClient
+from .library import ConflictError
 from .names import Names, bounds
 
 _TRIES: Final = 200

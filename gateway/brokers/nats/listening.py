@@ -4,8 +4,6 @@ The client library subscribes again by itself. What was missed meanwhile is read
 where there is one; elsewhere it is a gap, told once.
 """
 
-from typing import Any
-
 import structlog
 
 from gateway.brokers import wire
@@ -17,6 +15,7 @@ from gateway.logs import Throttle
 
 from .client import NatsClient
 from .history import Histories
+from .library import Subscription
 from .names import Names
 
 log = structlog.get_logger()
@@ -28,7 +27,7 @@ class Listening:
     def __init__(self, client: NatsClient, histories: Histories, names: Names) -> None:
         self._client, self._histories, self._names = client, histories, names
         self._locals: dict[str, Local] = {}
-        self._subscriptions: dict[str, tuple[str, Any]] = {}
+        self._subscriptions: dict[str, tuple[str, Subscription]] = {}
         self._channels: dict[str, str] = {}
         self._turns = Turns()
         self._throttle = Throttle()
