@@ -111,6 +111,9 @@ class Metrics:
         self.worker_restarts_total = Family(
             Counter, "worker_restarts_total", "Workers that had to be replaced."
         )
+        self.source_away = Family(
+            Gauge, "source_away", "Workers that cannot hear the source now.", "type match"
+        )
         self.build_info = Family(Gauge, "build_info", "Always 1; says the version.", "version")
         self._watched: dict[str, Callable[[], Snapshot]] = {}
         self.build_info.labelled(version).read = lambda: 1

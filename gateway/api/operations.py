@@ -37,8 +37,8 @@ async def live(_request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """GET /health/ready: 503 and the reasons while it should get no new clients."""
-    is_ready, reasons = services_of(request).readiness()
-    return answer({"ready": is_ready, "reasons": list(reasons)}, 200 if is_ready else 503)
+    readiness = services_of(request).readiness()
+    return answer(readiness.described(), 200 if readiness.ready else 503)
 
 
 async def show_metrics(request: web.Request) -> web.Response:
@@ -50,10 +50,10 @@ async def show_metrics(request: web.Request) -> web.Response:
 async def show_status(request: web.Request) -> web.Response:
     """GET /status: what is known of the whole gateway."""
     services = services_of(request)
-    is_ready, reasons = services.readiness()
+    readiness = services.readiness().described()
     facts = await services.status()
     numbers = overview(await services.numbers())
-    return answer({"ready": is_ready, "reasons": list(reasons), **facts, **numbers})
+    return answer({**readiness, **facts, **numbers})
 
 
 async def show_page(_request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""The metrics once more, added up for people: a few totals, a line for each upstream."""
+"""The metrics once more, for people: a few totals, a line for each upstream and each source."""
 
 from typing import Any, Final
 
@@ -19,11 +19,15 @@ _DURATIONS: Final = "wsgate_fastcgi_request_duration_seconds"
 
 
 def overview(snapshot: Snapshot) -> dict[str, object]:
-    """The snapshot's `totals`, and its `upstreams` by name."""
+    """The snapshot's `totals`, its `upstreams` by name, and its `sources`."""
     totals = {
         word: sum(value for _, value in snapshot.get(name, [])) for word, name in _TOTALS.items()
     }
-    return {"totals": totals, "upstreams": _upstreams(snapshot)}
+    sources = [
+        {"type": kind, "match": match, "heard": not away}
+        for (kind, match), away in snapshot.get("wsgate_source_away", [])
+    ]
+    return {"totals": totals, "upstreams": _upstreams(snapshot), "sources": sources}
 
 
 def _upstreams(snapshot: Snapshot) -> list[dict[str, Any]]:

@@ -33,19 +33,40 @@ class Connections(Protocol):
         """Take it out of a channel; one it is not in changes nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`reasons` say why the gateway cannot serve; `degraded` says what it serves without."""
+
+    reasons: Sequence[str] = ()
+    degraded: Sequence[str] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can serve."""
+        return not self.reasons
+
+    def described(self) -> dict[str, object]:
+        """All of it, as JSON can hold it."""
+        return {
+            "ready": self.ready,
+            "reasons": list(self.reasons),
+            "degraded": list(self.degraded),
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
     """Everything behind the API.
 
-    `readiness` says whether the gateway can serve, and if not, why. `status` gives the facts
-    that are no metrics (version, uptime, workers, routes, broker) as JSON can hold them, and
-    `numbers` the metrics of the whole gateway; both may ask other workers, and answer in
-    bounded time even when one of them is silent. Without an `api_key` every call is permitted.
+    `readiness` says whether the gateway can serve. `status` gives the facts that are no metrics
+    (version, uptime, workers, routes, broker) as JSON can hold them, and `numbers` the metrics of
+    the whole gateway; both may ask other workers, and answer in bounded time even when one of
+    them is silent. Without an `api_key` every call is permitted.
     """
 
     channels: ChannelService
     connections: Connections
-    readiness: Callable[[], tuple[bool, Sequence[str]]]
+    readiness: Callable[[], Readiness]
     status: Callable[[], Awaitable[dict[str, object]]]
     numbers: Callable[[], Awaitable[Snapshot]]
     api_key: str = ""

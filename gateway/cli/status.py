@@ -15,7 +15,7 @@ from rich.text import Text
 from .internal import call, reached_by
 
 _INTERVAL: Final = 2.0
-_HEAD: Final = frozenset({"ready", "reasons", "totals"})
+_HEAD: Final = frozenset({"ready", "reasons", "degraded", "totals"})
 
 
 @click.command()
@@ -60,11 +60,16 @@ def _render_whatever_comes(api: str, key: str) -> RenderableType:
 
 def render(body: Mapping[str, Any]) -> RenderableType:
     """The state, the totals, then every list of things as a table and the rest as facts."""
-    ready = body.get("ready")
-    parts: list[RenderableType] = [
-        Text("ready", style="bold green") if ready else Text("not ready", style="bold red")
-    ]
+    degraded = body.get("degraded", ())
+    if not body.get("ready"):
+        state = Text("not ready", style="bold red")
+    elif degraded:
+        state = Text("ready, degraded", style="bold yellow")
+    else:
+        state = Text("ready", style="bold green")
+    parts: list[RenderableType] = [state]
     parts.extend(Text(f"  {reason}", style="red") for reason in body.get("reasons", ()))
+    parts.extend(Text(f"  {what}", style="yellow") for what in degraded)
     parts.append(_pairs("totals", body.get("totals", {})))
     facts: dict[str, Any] = {}
     for name, value in body.items():

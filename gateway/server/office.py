@@ -33,6 +33,7 @@ _PASSING: Final = frozenset(
         "wsgate_fastcgi_connections",
         "wsgate_channels",
         "wsgate_subscriptions",
+        "wsgate_source_away",
         "wsgate_build_info",
     }
 )

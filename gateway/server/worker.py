@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from gateway.api.app import create_api, replace_services
-from gateway.api.services import ApiServices
+from gateway.api.services import ApiServices, Readiness
 from gateway.backend.target import Target
 from gateway.channels.broker import Broker
 from gateway.channels.policy import Authorization
@@ -45,7 +45,7 @@ from .listeners import BACKLOG, push_base
 from .public import Extend, create_public
 from .reception import Reception
 from .runtime import Runtime
-from .sources import RunningFeed, feeds
+from .sources import Sources
 from .tls import tls_context
 
 log = structlog.get_logger()
@@ -77,7 +77,6 @@ class Worker:
         self._leases = Leases() if company is None else company.leases
         self._tls: ssl.SSLContext | None = None
         self._background = TaskSet()
-        self._feeds: list[RunningFeed] = []
         self._public: list[asyncio.Server | SecureListener] = []
         self._internal: list[asyncio.Server] = []
         self._runners: list[web.AppRunner] = []
@@ -111,10 +110,9 @@ class Worker:
             self._company.join(self)
         self._leases.serve(self.runtime.upstreams)
         await self.channels.start()
-        for feed in feeds(self.config, self.channels):
-            self.channels.add_feed(feed)
-            feed.start()
-            self._feeds.append(feed)
+        self._sources = Sources(self.config, self.channels)
+        self._sources.watch(self.metrics)
+        self._sources.start()
         self._background.spawn(self.services.farewell.run(), name="disconnect events")
         self._background.spawn(self._beat(), name="sweep")
         await self._listen(public, internal)
@@ -222,8 +220,7 @@ class Worker:
         # The sockets tell of their end in the loop's next turns.
         await self.services.directory.emptied(_LAST_TURNS)
         await self._background.close()
-        for feed in self._feeds:
-            await feed.stop()
+        await self._sources.stop()
         await self.services.tasks.close()
         await self.services.leaving.close()
         self._leases.stop()
@@ -236,7 +233,7 @@ class Worker:
         await self.channels.stop()
 
     @property
-    def readiness(self) -> tuple[bool, Sequence[str]]:
+    def readiness(self) -> Readiness:
         """Whether the gateway can serve, and if not, why."""
         reasons = []
         if self.draining:
@@ -245,7 +242,7 @@ class Worker:
             reasons.append("the broker cannot be reached")
         if self._company is not None:
             reasons.extend(self._company.reasons)
-        return not reasons, reasons
+        return Readiness(reasons, self._sources.degraded)
 
     def _api_services(self) -> ApiServices:
         internal = self.config.internal
@@ -261,7 +258,7 @@ class Worker:
 
     async def _status(self) -> dict[str, object]:
         return await self._accounts.status(
-            ready=self.readiness[0],
+            ready=self.readiness.ready,
             routes=list(self.runtime.routes),
             broker=self.config.broker.type,
         )

@@ -29,6 +29,7 @@ NAMES = {
     "wsgate_slow_consumers_total",
     "wsgate_cache_requests_total",
     "wsgate_worker_restarts_total",
+    "wsgate_source_away",
     "wsgate_build_info",
 }
 

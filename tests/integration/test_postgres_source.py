@@ -16,7 +16,7 @@ from gateway.channels.service import ChannelService
 from gateway.config.loading import load
 from gateway.config.services import PostgresSource as Settings
 from gateway.errors import ChannelNameError
-from gateway.server.sources import feeds
+from gateway.server.sources import Sources
 from gateway.sources.postgres import PostgresSource
 from tests.postgresserver import PostgresServer, find_postgres, until
 
@@ -268,10 +268,9 @@ databases: {{main: {{dsn: "postgresql://127.0.0.1:1/none", listen_dsn: "{server.
 """
     )
     channels = ChannelService(MemoryBroker())
-    [source] = feeds(load(file), channels)
-    assert isinstance(source, PostgresSource)
-    source.start()
+    sources = Sources(load(file), channels)
+    sources.start()
     try:
-        await until(lambda: source.ready)
+        await until(lambda: not sources.degraded)
     finally:
-        await source.stop()
+        await sources.stop()

@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from gateway.api import ApiServices, create_api
+from gateway.api.services import Readiness
 from gateway.brokers.memory import MemoryBroker
 from gateway.channels.broker import ChannelRules, Member
 from gateway.channels.policy import ChannelPolicy, Policies
@@ -88,6 +89,7 @@ class House:
     connections: FakeConnections = field(default_factory=FakeConnections)
     metrics: Metrics = field(default_factory=lambda: Metrics("1.2.3"))
     reasons: list[str] = field(default_factory=list)
+    degraded: list[str] = field(default_factory=list)
 
     def services(self, **changes: Any) -> ApiServices:
         async def status() -> dict[str, object]:
@@ -99,7 +101,7 @@ class House:
         services = ApiServices(
             channels=self.channels,
             connections=self.connections,
-            readiness=lambda: (not self.reasons, self.reasons),
+            readiness=lambda: Readiness(self.reasons, self.degraded),
             status=status,
             numbers=numbers,
         )

@@ -11,11 +11,35 @@ async def test_live_is_200_even_when_not_ready(api, house):
 
 
 async def test_ready_is_503_with_the_reasons(api, house):
-    assert await (await api.get("/health/ready")).json() == {"ready": True, "reasons": []}
+    nothing = {"ready": True, "reasons": [], "degraded": []}
+    assert await (await api.get("/health/ready")).json() == nothing
     house.reasons.append("the broker is away")
     response = await api.get("/health/ready")
     assert response.status == 503
-    assert await response.json() == {"ready": False, "reasons": ["the broker is away"]}
+    assert await response.json() == {
+        "ready": False,
+        "reasons": ["the broker is away"],
+        "degraded": [],
+    }
+
+
+async def test_what_it_serves_without_is_named_and_it_is_ready_all_the_same(api, house):
+    house.degraded.append("the source redis stock.* cannot be heard")
+    response = await api.get("/health/ready")
+    assert response.status == 200
+    body = await response.json()
+    assert (body["ready"], body["degraded"]) == (True, house.degraded)
+    assert (await (await api.get("/status")).json())["degraded"] == house.degraded
+
+
+async def test_status_has_the_sources_as_all_workers_hear_them(api, house):
+    house.metrics.source_away.labelled("redis", "stock.*").read = lambda: 1
+    house.metrics.source_away.labelled("postgres", "pg.*").read = lambda: 0
+    body = await (await api.get("/status")).json()
+    assert body["sources"] == [
+        {"type": "redis", "match": "stock.*", "heard": False},
+        {"type": "postgres", "match": "pg.*", "heard": True},
+    ]
 
 
 async def test_metrics_are_prometheus_text(api, house):

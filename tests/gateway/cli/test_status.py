@@ -60,6 +60,11 @@ def test_everything_that_is_told_is_shown() -> None:
     assert "sources" not in text
 
 
+def test_what_it_serves_without_is_shown_though_it_is_ready() -> None:
+    text = text_of({**BODY, "ready": True, "reasons": [], "degraded": ["the source is away"]})
+    assert text.startswith("ready, degraded\n  the source is away\n")
+
+
 def test_the_command_prints_it_once(answers) -> None:
     answers.append(Answer(200, json.dumps({**BODY, "ready": True}).encode()))
     result = CliRunner().invoke(status)
