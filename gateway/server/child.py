@@ -17,7 +17,6 @@ import sys
 from typing import Any, Final
 
 import structlog
-import uvloop
 
 from gateway import logs
 from gateway.brokers.hub_broker import HubBroker
@@ -30,6 +29,7 @@ from gateway.sessions.identity import new_node
 
 from . import garbage
 from .company import Company
+from .loop import Loop
 from .place import CANNOT_START, SPEC
 from .worker import Worker
 
@@ -50,7 +50,7 @@ def main() -> int:
     structlog.contextvars.bind_contextvars(worker=spec["number"])
     logs.configure("info", "console")
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(_serve(spec))
     except ConfigurationError as exc:
         log.error("worker cannot start", problems=str(exc))  # noqa: TRY400 - no traceback helps

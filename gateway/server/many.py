@@ -7,13 +7,13 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import structlog
-import uvloop
 
 from gateway import logs
 from gateway.config.model import Config
 from gateway.transports.descriptors import raise_limit
 
 from .listeners import SocketFile, bind, bind_again, file_of, remove
+from .loop import Loop
 from .notify import Notifier
 from .place import Place
 from .reload import Load, beat, reload_on
@@ -44,7 +44,7 @@ def run_many(config: Config, *, load: Load | None = None, watchdog: int = 10) ->
         first.append(bind(config.internal.listen))
         files.extend(map(file_of, first))
         places.extend(_places(config, first))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=Loop) as runner:
             return runner.run(_serve(config, places, load, watchdog))
     finally:
         for listener in (*first, *(each for place in places for each in place.listeners)):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-import uvloop
 
 from gateway import logs
 from gateway.brokers.make import make_broker
@@ -17,6 +16,7 @@ from gateway.transports.descriptors import raise_limit
 from . import garbage
 from .accounts import VERSION
 from .listeners import SocketFile, bind, file_of, release, remove
+from .loop import Loop
 from .notify import Notifier
 from .public import Extend
 from .reload import Load, beat, reload_on
@@ -51,7 +51,7 @@ def run(
         internal.append(bind(config.internal.listen))
         # The worker closes its listeners when it stops; what they are called is known only now.
         files += map(file_of, (*public, *internal))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=Loop) as runner:
             worker = Worker(config, make_broker(config.broker), extend=extend)
             runner.run(_serve(worker, public, internal, load=load, on_ready=on_ready))
     finally:
