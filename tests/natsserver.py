@@ -1,19 +1,13 @@
-"""A real NATS server of a test's own, on a free loopback port, ended by process id."""
+"""A real NATS server of a test's own, on a free loopback port."""
 
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import tempfile
-import time
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
 
 from tests.phpfpm import free_port
-
-_DEADLINE: Final = 10.0
+from tests.server import Server
 
 
 def find_nats() -> str | None:
@@ -22,66 +16,49 @@ def find_nats() -> str | None:
     return shutil.which("nats-server", path=os.pathsep.join(folders))
 
 
-class NatsServer:
-    """Use it as a context manager. `jetstream`: it keeps streams, on disk.
+class NatsServer(Server):
+    """`jetstream`: it keeps streams, on disk.
 
     `options` are further lines of the configuration; `reload` obeys a change of them.
     """
 
+    name = "nats"
+
     def __init__(self, *options: str, jetstream: bool = True) -> None:
+        super().__init__()
         self.options = list(options)
-        self.folder = Path(tempfile.mkdtemp(prefix="wsgate-nats-"))
         self.port = free_port()
         self._jetstream = jetstream
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Where it is."""
         return f"nats://127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        assert self._process is not None, "it has not been started"
-        return self._process.pid
-
-    def start(self) -> Self:
-        """Start it and wait until it greets."""
+    def _command(self) -> list[str]:
         binary = find_nats()
         assert binary is not None
-        self._process = subprocess.Popen(
-            [binary, "-c", str(self._configure())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + _DEADLINE
-        while not self._greets():
-            assert self._process.poll() is None, (self.folder / "nats.log").read_text()
-            assert time.monotonic() < deadline, "NATS does not greet"
-            time.sleep(0.005)
-        return self
+        return [binary, "-c", str(self._configure())]
 
     def _configure(self) -> Path:
         config = self.folder / "nats.conf"
-        lines = [f"listen: 127.0.0.1:{self.port}", f'log_file: "{self.folder}/nats.log"']
+        lines = [f"listen: 127.0.0.1:{self.port}"]
         if self._jetstream:
             lines.append(f'jetstream {{ store_dir: "{self.folder}/streams" }}')
         config.write_text("\n".join([*lines, *self.options]) + "\n")
         return config
 
-    def reload(self) -> None:
-        """SIGHUP, with the options as they are now."""
-        self._configure()
-        os.kill(self.pid, signal.SIGHUP)
-
-    def _greets(self) -> bool:
+    def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1.0) as probe:
                 return probe.recv(64).startswith(b"INFO ")
         except OSError:
             return False
+
+    def reload(self) -> None:
+        """SIGHUP, with the options as they are now."""
+        self._configure()
+        os.kill(self.pid, signal.SIGHUP)
 
     def publish(self, subject: str, payload: bytes) -> None:
         """Publish over a connection of its own."""
@@ -92,30 +69,3 @@ class NatsServer:
             answer = b""
             while b"PONG" not in answer:
                 answer += connection.recv(4096)
-
-    def kill(self) -> None:
-        """SIGKILL: a crash."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def pause(self) -> None:
-        """SIGSTOP."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
