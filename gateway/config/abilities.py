@@ -38,7 +38,7 @@ def _limited(value: object) -> bool:
 
 _ASKS: Final[tuple[tuple[str, Callable[[object], bool], str, str], ...]] = (
     ("create", lambda value: value == "explicit", "explicit", "channels that must be opened"),
-    ("max_subscribers", _limited, "exact_counts", "an exact count of subscribers"),
+    ("max_subscribers", _limited, "exact_counts", "exact count of subscribers"),
     ("history", _keeps, "history", "history"),
     ("presence", _on, "presence", "presence"),
 )
