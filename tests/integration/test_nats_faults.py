@@ -3,8 +3,8 @@
 import asyncio
 import pickle
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from gateway.brokers.nats import NatsBroker, Timing
 from gateway.channels.broker import ChannelRules
 from gateway.channels.policy import ChannelPolicy, Policies
-from gateway.channels.publication import Message, Position
+from gateway.channels.publication import Message
 from gateway.channels.service import ChannelService, Source
 from gateway.errors import (
     BrokerUnavailableError,
@@ -20,6 +20,7 @@ from gateway.errors import (
     UnsupportedByBrokerError,
 )
 from tests.contracts.broker import KEPT, PLAIN, Listener, Worker, eventually
+from tests.integration.broker_faults import BrokerFaults, joined, publish, served, up
 from tests.natsserver import NatsServer, find_nats
 
 pytestmark = pytest.mark.skipif(find_nats() is None, reason="no nats-server here")
@@ -35,65 +36,18 @@ def server() -> Iterator[NatsServer]:
         yield server
 
 
-@asynccontextmanager
-async def serving(url: str, timing: Timing = QUICK) -> AsyncIterator[ChannelService]:
-    service = ChannelService(NatsBroker(url, timing=timing), POLICIES)
-    await service.start()
-    try:
-        yield service
-    finally:
-        await service.stop()
+@pytest.fixture
+def durable(server: NatsServer) -> NatsServer:
+    return server
 
 
-async def up(*services: ChannelService) -> None:
-    await eventually(lambda: all(service.ready for service in services))
+def serving(url: str, timing: Timing = QUICK) -> AbstractAsyncContextManager[ChannelService]:
+    return served(NatsBroker(url, timing=timing), POLICIES)
 
 
-async def joined(service: ChannelService, channel: str) -> Listener:
-    listener = Listener(service.node)
-    await service.join(listener, channel)
-    return listener
-
-
-async def publish(service: ChannelService, channel: str, data: bytes) -> Position:
-    receipt = await service.publish(channel, Message(data), source=Source.API)
-    return receipt.position
-
-
-async def test_away_at_the_start_it_serves_is_not_ready_and_recovers(server) -> None:
-    server.kill()
-    async with serving(server.url) as service:
-        assert not service.ready
-        with pytest.raises(BrokerUnavailableError):
-            await publish(service, "room", b"lost")
-        with pytest.raises(BrokerUnavailableError):
-            await joined(service, "room")
-
-        server.start()
-        await up(service)
-
-        listener = await joined(service, "room")
-        await publish(service, "room", b"one")
-        await listener.hears(1)
-        assert listener.told == []
-
-
-async def test_killed_and_back_everybody_hears_again_and_is_told_of_the_gap_once(server) -> None:
-    async with serving(server.url) as service, serving(server.url) as other:
-        await up(service, other)
-        listeners = [await joined(service, f"room.{n}") for n in range(50)]
-
-        server.kill()
-        await eventually(lambda: not service.ready)
-        server.start()
-        await up(service, other)
-
-        for n in range(50):
-            await publish(other, f"room.{n}", b"after")
-        for listener in listeners:
-            await listener.hears(1)
-            assert listener.heard == [b"after"]
-            assert listener.told == ["gap"]
+class TestNatsFaults(BrokerFaults):
+    def serving(self, server: NatsServer) -> AbstractAsyncContextManager[ChannelService]:
+        return serving(server.url)
 
 
 async def test_the_log_says_once_that_it_is_lost_and_once_that_it_is_back(server) -> None:
@@ -168,44 +122,6 @@ async def test_more_channels_than_the_server_permits_cost_no_more_than_a_while()
 
             await publish(service, "room", b"heard")
             await eventually(lambda: b"heard" in first.heard)
-
-
-async def test_killed_under_load_nothing_acknowledged_is_lost(server) -> None:
-    async with serving(server.url) as service, serving(server.url) as other:
-        await up(service, other)
-        listener = await joined(service, "kept.a")
-        acknowledged: list[bytes] = []
-        stop = asyncio.Event()
-
-        async def load() -> None:
-            n = 0
-            while not stop.is_set():
-                n += 1
-                data = b"%d" % n
-                try:
-                    await publish(other, "kept.a", data)
-                except BrokerUnavailableError:
-                    await asyncio.sleep(0.01)
-                    continue
-                acknowledged.append(data)
-                await asyncio.sleep(0.002)
-
-        loading = asyncio.create_task(load())
-        await eventually(lambda: len(acknowledged) > 20)
-        server.kill()
-        await eventually(lambda: not service.ready and not other.ready)
-        server.start()
-        await up(service, other)
-        before = len(acknowledged)
-        await eventually(lambda: len(acknowledged) > before + 20)
-        stop.set()
-        await loading
-
-        await eventually(lambda: acknowledged[-1] in listener.heard)
-        assert [data for data in acknowledged if data not in listener.heard] == []
-        numbers = [int(data) for data in listener.heard]
-        assert numbers == sorted(set(numbers))
-        assert listener.told == []
 
 
 async def test_paused_it_fails_fast_and_recovers(server) -> None:

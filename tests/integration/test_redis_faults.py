@@ -4,9 +4,8 @@ import asyncio
 import pickle
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,9 +14,10 @@ from gateway.brokers.redis import RedisBroker, Timing
 from gateway.channels.broker import ChannelRules, Member
 from gateway.channels.policy import ChannelPolicy, Policies
 from gateway.channels.publication import Message, Position
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.service import ChannelService
 from gateway.errors import BrokerUnavailableError, ChannelNotFoundError, NodeGoneError
-from tests.contracts.broker import KEPT, PLAIN, PRESENT, Listener, Worker, eventually
+from tests.contracts.broker import KEPT, PLAIN, PRESENT, Worker, eventually
+from tests.integration.broker_faults import BrokerFaults, joined, publish, served, up
 from tests.redisserver import RedisServer, find_redis
 
 pytestmark = pytest.mark.skipif(find_redis() is None, reason="no redis-server here")
@@ -45,14 +45,8 @@ def durable() -> Iterator[RedisServer]:
         yield server
 
 
-@asynccontextmanager
-async def serving(url: str, timing: Timing = QUICK) -> AsyncIterator[ChannelService]:
-    service = ChannelService(RedisBroker(url, timing=timing), POLICIES)
-    await service.start()
-    try:
-        yield service
-    finally:
-        await service.stop()
+def serving(url: str, timing: Timing = QUICK) -> AbstractAsyncContextManager[ChannelService]:
+    return served(RedisBroker(url, timing=timing), POLICIES)
 
 
 def broker_of(service: ChannelService) -> RedisBroker:
@@ -61,105 +55,9 @@ def broker_of(service: ChannelService) -> RedisBroker:
     return broker
 
 
-async def up(*services: ChannelService) -> None:
-    await eventually(lambda: all(service.ready for service in services))
-
-
-async def joined(service: ChannelService, channel: str) -> Listener:
-    listener = Listener(service.node)
-    await service.join(listener, channel)
-    return listener
-
-
-async def publish(service: ChannelService, channel: str, data: bytes) -> Position:
-    receipt = await service.publish(channel, Message(data), source=Source.API)
-    return receipt.position
-
-
-# Away
-
-
-async def test_away_at_the_start_it_serves_is_not_ready_and_recovers(server) -> None:
-    server.kill()
-    async with serving(server.url) as service:
-        assert not service.ready
-        with pytest.raises(BrokerUnavailableError):
-            await publish(service, "room", b"lost")
-        with pytest.raises(BrokerUnavailableError):
-            await joined(service, "room")
-
-        server.start()
-        await up(service)
-
-        listener = await joined(service, "room")
-        await publish(service, "room", b"one")
-        await listener.hears(1)
-        assert listener.told == []
-
-
-async def test_killed_and_back_everybody_hears_again_and_is_told_of_the_gap_once(server) -> None:
-    async with serving(server.url) as service, serving(server.url) as other:
-        await up(service, other)
-        listeners = [await joined(service, f"room.{n}") for n in range(50)]
-
-        server.kill()
-        await eventually(lambda: not service.ready)
-        server.start()
-        await up(service, other)
-
-        for n in range(50):
-            await publish(other, f"room.{n}", b"after")
-        for listener in listeners:
-            await listener.hears(1)
-            assert listener.heard == [b"after"]
-            assert listener.told == ["gap"]
-
-
-def more_than(items: list[bytes], count: int) -> bool:
-    return len(items) > count
-
-
-async def test_killed_under_load_nothing_acknowledged_is_lost(durable) -> None:
-    """With history, what was missed is read when the server is back, in order, without a gap."""
-    channels = [f"kept.{n}" for n in range(5)]
-    async with serving(durable.unix_url) as service, serving(durable.unix_url) as other:
-        await up(service, other)
-        listeners = {channel: await joined(service, channel) for channel in channels}
-        acknowledged: dict[str, list[bytes]] = {channel: [] for channel in channels}
-        stop = asyncio.Event()
-
-        async def load(channel: str) -> None:
-            n = 0
-            while not stop.is_set():
-                n += 1
-                data = b"%d" % n
-                try:
-                    await publish(other, channel, data)
-                except BrokerUnavailableError:
-                    await asyncio.sleep(0.01)
-                    continue
-                acknowledged[channel].append(data)
-                await asyncio.sleep(0.002)
-
-        loads = [asyncio.create_task(load(channel)) for channel in channels]
-        for _ in range(2):
-            before = len(acknowledged[channels[0]])
-            await eventually(partial(more_than, acknowledged[channels[0]], before + 20))
-            durable.kill()
-            await asyncio.sleep(0.1)
-            durable.start()
-            await up(service, other)
-        stop.set()
-        await asyncio.gather(*loads)
-
-        for channel in channels:
-            listener, sent = listeners[channel], acknowledged[channel]
-            await eventually(partial(listener.heard.__contains__, sent[-1]))
-            missing = [data for data in sent if data not in listener.heard]
-            numbers = [int(data) for data in listener.heard]
-            assert missing == []
-            assert numbers == sorted(set(numbers))
-            assert listener.told == []
+class TestRedisFaults(BrokerFaults):
+    def serving(self, server: RedisServer) -> AbstractAsyncContextManager[ChannelService]:
+        return serving(server.unix_url)
 
 
 async def test_a_restart_with_less_than_was_acknowledged_begins_a_new_life(server) -> None:

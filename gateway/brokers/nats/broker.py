@@ -5,7 +5,6 @@ channels, listing and idempotency keys are not to be had (`abilities`). Without 
 is no history either. What is received is data: it is decoded, never evaluated.
 """
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Final, NoReturn
 import structlog
 
 from gateway.brokers import wire
+from gateway.brokers.settling import Settling
 from gateway.brokers.turns import Turns
 from gateway.channels.broker import (
     Abilities,
@@ -26,11 +26,9 @@ from gateway.channels.broker import (
 )
 from gateway.channels.publication import NOWHERE, Message, Position
 from gateway.errors import (
-    BrokerUnavailableError,
     NodeGoneError,
     UnsupportedByBrokerError,
 )
-from gateway.remote.backoff import Backoff
 from gateway.tasks import TaskSet
 
 from .client import NatsClient
@@ -90,8 +88,8 @@ class NatsBroker:
         self._turns = Turns()
         self._tasks = TaskSet()
         self._answering = TaskSet()
-        self._disturbed = asyncio.Event()
-        self._settled = self._serving = False
+        self._settling = Settling(self._settle)
+        self._serving = False
         self._receiver: Receiver | None = None
 
     # Life
@@ -99,7 +97,7 @@ class NatsBroker:
     @property
     def ready(self) -> bool:
         """Whether the server answers, and what was missed has been read."""
-        return self._client.ready and self._settled
+        return self._client.ready and self._settling.settled
 
     @property
     def malformed(self) -> int:
@@ -109,13 +107,13 @@ class NatsBroker:
     async def start(self, receiver: Receiver) -> None:
         """Connect in the background."""
         self._receiver = self._listening.receiver = receiver
-        self._tasks.spawn(self._keep_settled(), name="nats broker")
+        self._tasks.spawn(self._settling.run(), name="nats broker")
         self._client.start()
 
     async def stop(self) -> None:
         """Disconnect. Idempotent."""
         self._receiver = self._listening.receiver = None
-        self._settled = False
+        self._settling.lose()
         await self._tasks.close()
         await self._answering.close()
         await self._client.stop()
@@ -213,34 +211,19 @@ class NatsBroker:
     # Losing and coming back
 
     def _on_down(self) -> None:
-        self._settled = False
+        self._settling.lose()
         self._histories.forget()
         self._listening.lose()
 
     def _on_up(self) -> None:
         self._listening.listen_again()
-        self._disturbed.set()
+        self._settling.disturb()
 
     def _on_slow(self, subject: str) -> None:
         if self._listening.drop(subject):
-            self._disturbed.set()
+            self._settling.disturb()
 
-    async def _keep_settled(self) -> None:
-        backoff = Backoff(0.05, 1.0)
-        while True:
-            await self._disturbed.wait()
-            self._disturbed.clear()
-            try:
-                await self._settle()
-            except BrokerUnavailableError as exc:
-                log.debug("could not be restored", reason=str(exc))
-                await asyncio.sleep(backoff.pause())
-                self._disturbed.set()
-            else:
-                backoff.reset()
-                self._settled = True
-
-    async def _settle(self) -> None:
+    async def _settle(self) -> bool:
         if not self._serving:
             await self._client.serve(self._names.node(self.node), self._on_question)
             self._serving = True
@@ -250,3 +233,4 @@ class NatsBroker:
             if not able:
                 log.warning("NATS has no JetStream: no channel has a history")
         await self._listening.restore()
+        return True

@@ -5,7 +5,6 @@ that listens. History, offsets, members and idempotency keys change in Lua scrip
 workers never see half of anything. What is received is data: it is decoded, never evaluated.
 """
 
-import asyncio
 import secrets
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 import structlog
 
 from gateway.brokers import wire
+from gateway.brokers.settling import Settling
 from gateway.channels.broker import (
     Abilities,
     ChannelRules,
@@ -24,7 +24,6 @@ from gateway.channels.broker import (
 )
 from gateway.channels.publication import Message, Position
 from gateway.errors import BrokerUnavailableError, ChannelNotFoundError
-from gateway.remote.backoff import Backoff
 from gateway.remote.patience import patience
 from gateway.remote.redis import open_server
 from gateway.remote.redis_commands import Commands
@@ -83,7 +82,8 @@ class RedisBroker:
         server = open_server(url)
         self.node = node or secrets.token_urlsafe(6)
         names = Names(prefix)
-        commands = Commands(server.link, on_up=self._disturb, deadline=timing.call)
+        self._settling = Settling(self._settle)
+        commands = Commands(server.link, on_up=self._settling.disturb, deadline=timing.call)
         self._names, self._commands = names, commands
         self._inbox = names.inbox(self.node)
         self._subscriptions = Subscriptions(
@@ -104,8 +104,6 @@ class RedisBroker:
         )
         self._listing = Listing(commands, names)
         self._tasks = TaskSet()
-        self._disturbed = asyncio.Event()
-        self._settled = False
         self._receiver: Receiver | None = None
 
     # Life
@@ -113,7 +111,7 @@ class RedisBroker:
     @property
     def ready(self) -> bool:
         """Whether both connections stand and everything of this worker is known to Redis."""
-        return self._commands.ready and self._subscriptions.ready and self._settled
+        return self._commands.ready and self._subscriptions.ready and self._settling.settled
 
     @property
     def malformed(self) -> int:
@@ -126,8 +124,8 @@ class RedisBroker:
         self._subscriptions.want(self._inbox)
         self._commands.start()
         self._subscriptions.start()
-        self._tasks.spawn(self._keep_settled(), name="redis broker")
-        self._tasks.spawn(self._upkeep.run(self._disturb), name="redis upkeep")
+        self._tasks.spawn(self._settling.run(), name="redis broker")
+        self._tasks.spawn(self._upkeep.run(self._settling.disturb), name="redis upkeep")
 
     async def stop(self) -> None:
         """Take this worker's members out and disconnect. Idempotent."""
@@ -238,36 +236,21 @@ class RedisBroker:
         channel = self._names.channel_of(name)
         if channel is not None and not self._holdings.hear(channel, payload, self._receiver):
             # A new life of the channel: Redis may have lost more than this one.
-            self._disturb()
+            self._settling.disturb()
 
     def _on_down(self) -> None:
-        self._settled = False
+        self._settling.lose()
         self._holdings.lose()
 
     def _on_up(self) -> None:
         if self._receiver is not None:
             self._holdings.listen_again(self._receiver)
-        self._disturb()
+        self._settling.disturb()
 
-    def _disturb(self) -> None:
-        self._disturbed.set()
-
-    async def _keep_settled(self) -> None:
-        """Whenever something was lost, bring Redis and this worker together again."""
-        backoff = Backoff(0.05, 1.0)
-        while True:
-            await self._disturbed.wait()
-            self._disturbed.clear()
-            if not (self._commands.ready and self._subscriptions.ready):
-                continue  # it is called again when the other one is there
-            try:
-                await self._upkeep.beat()
-                if self._receiver is not None:
-                    await self._holdings.restore(self._receiver)
-            except BrokerUnavailableError as exc:
-                log.debug("could not be restored", reason=str(exc))
-                await asyncio.sleep(backoff.pause())
-                self._disturb()
-            else:
-                backoff.reset()
-                self._settled = self._subscriptions.ready
+    async def _settle(self) -> bool:
+        if not (self._commands.ready and self._subscriptions.ready):
+            return False  # it is called again when the other one is there
+        await self._upkeep.beat()
+        if self._receiver is not None:
+            await self._holdings.restore(self._receiver)
+        return True
