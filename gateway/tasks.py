@@ -6,11 +6,13 @@ nobody awaits is logged once, with its traceback, and counted as nobody's answer
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 log = structlog.get_logger()
+
+_CANCEL_AGAIN: Final = 2.0
 
 
 class TaskSet:
@@ -42,8 +44,13 @@ class TaskSet:
         return not waiting
 
     async def close(self) -> None:
-        """Cancel what still runs and wait for its end."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel what still runs and wait for its end.
+
+        `asyncio.wait_for` of Python 3.11 loses a cancellation that comes at the same moment as the
+        answer. So what has not ended after a while is cancelled again.
+        """
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN)

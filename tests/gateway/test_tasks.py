@@ -44,5 +44,27 @@ async def test_closing_cancels_and_waits() -> None:
     assert len(tasks) == 0
 
 
+async def test_a_cancellation_that_was_lost_is_said_again(monkeypatch) -> None:
+    """As `asyncio.wait_for` of Python 3.11 loses one that comes together with the answer."""
+    monkeypatch.setattr("gateway.tasks._CANCEL_AGAIN", 0.01)
+    tasks = TaskSet()
+    lost = []
+
+    async def lose_one() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost.append(1)
+        await asyncio.Event().wait()
+
+    tasks.spawn(lose_one(), name="losing")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await tasks.close()
+
+    assert lost == [1]
+    assert len(tasks) == 0
+
+
 async def test_joining_nobody_is_at_once() -> None:
     assert await TaskSet().join(0)
