@@ -124,6 +124,24 @@ async def test_more_channels_than_the_server_permits_cost_no_more_than_a_while()
             await eventually(lambda: b"heard" in first.heard)
 
 
+async def test_after_a_pause_too_short_to_be_given_up_it_goes_on_where_it_was(server) -> None:
+    async with serving(server.url, Timing(call=0.2, ping=5.0)) as service:
+        await up(service)
+        listener = await joined(service, "room")
+
+        server.pause()
+        try:
+            with pytest.raises(BrokerUnavailableError):
+                await publish(service, "room", b"unclear")
+        finally:
+            server.resume()
+        await up(service)
+
+        await publish(service, "room", b"heard")
+        await eventually(lambda: b"heard" in listener.heard)
+        assert listener.told == []
+
+
 async def test_paused_it_fails_fast_and_recovers(server) -> None:
     async with serving(server.url) as service:
         await up(service)

@@ -76,6 +76,12 @@ class NatsClient:
     async def stop(self) -> None:
         """Give the connection up. Idempotent."""
         self._stopped = True
+        if self.ready:
+            # From here on nobody asks this worker anything, and waits for no answer.
+            for each in tuple(self._subscriptions):
+                await self.unsubscribe(each)
+            with contextlib.suppress(BrokerUnavailableError):
+                await self._flush()
         await self._tasks.close()
         await self._close()
 
@@ -152,7 +158,11 @@ class NatsClient:
             heard(message.data)
 
         subscription = await self._subscribe(Subscription(subject, on_message), _STUCK)
-        await self._flusher.flushed()
+        try:
+            await self._flusher.flushed()
+        except BaseException:
+            await self.unsubscribe(subscription)
+            raise
         return subscription
 
     async def serve(self, subject: str, asked: Asked) -> None:

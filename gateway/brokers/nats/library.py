@@ -4,6 +4,7 @@ Nothing here has a deadline of its own: whoever calls gives one. What a call rai
 `FAILURES`, or an error of this module.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -56,6 +57,7 @@ class Connection:
 
     def __init__(self) -> None:
         self._client: Any = Client()
+        self._flushes: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
@@ -86,10 +88,15 @@ class Connection:
         on_up: Callable[[], Awaitable[None]],
     ) -> None:
         """Connect, however long that takes; `on_up` is called when it is there again."""
+
+        async def disconnected() -> None:
+            self._give_up_flushes()
+            await on_down()
+
         await self._client.connect(
             list(servers),
             error_cb=on_error,
-            disconnected_cb=on_down,
+            disconnected_cb=disconnected,
             reconnected_cb=on_up,
             max_reconnect_attempts=-1,
             # Each worker has a pace of its own, so that they do not come back in step.
@@ -102,7 +109,10 @@ class Connection:
 
     async def close(self) -> None:
         """Disconnect for good."""
-        await self._client.close()
+        try:
+            await self._client.close()
+        finally:
+            self._give_up_flushes()
 
     async def reconnect(self) -> None:
         """Give up the socket there is."""
@@ -125,7 +135,27 @@ class Connection:
 
     async def flush(self) -> None:
         """Return when the server has had everything that was written."""
-        await self._client.flush(timeout=_FOREVER)
+        if self._client._reading_task.done():  # noqa: SLF001 - where nobody reads, the library says yes
+            raise ConnectionResetError("nobody reads what the server answers")
+        # An answer that nobody waits for any more would end the library's reading for good. So who
+        # gives up waiting leaves the library waiting.
+        flush = asyncio.ensure_future(self._client.flush(timeout=_FOREVER))
+        self._flushes.add(flush)
+        flush.add_done_callback(self._end_flush)
+        await asyncio.wait({flush})
+        if flush.cancelled():
+            raise ConnectionResetError("the connection has ended")
+        flush.result()
+
+    def _give_up_flushes(self) -> None:
+        """Their answers will not come any more."""
+        for each in tuple(self._flushes):
+            each.cancel()
+
+    def _end_flush(self, flush: asyncio.Task[None]) -> None:
+        self._flushes.discard(flush)
+        if not flush.cancelled():
+            flush.exception()  # who gave up waiting does not fetch it
 
     async def request(self, subject: str, payload: bytes, within: float) -> bytes:
         """The answer of whoever serves the subject; NobodyError."""
