@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from gateway.errors import NotTextError
+
 
 class Kind(StrEnum):
     """How a publication's bytes are handed on: as text, as a JSON value, or as binary."""
@@ -89,6 +91,12 @@ def is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def check_text(channel: str, message: Message) -> None:
+    """Raise NotTextError, which names the channel, unless text in the message is UTF-8."""
+    if not is_binary_type(message.content_type) and not is_utf8(message.data):
+        raise NotTextError(f"{channel}: a text message must be UTF-8")
 
 
 def kind_of(data: bytes, content_type: str) -> Kind:

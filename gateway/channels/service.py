@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from gateway.errors import ChannelNotFoundError, NotTextError
+from gateway.errors import ChannelNotFoundError
 
 from .broker import Abilities, Broker, ChannelRules, ChannelState, Member, Page, Receipt
 from .joining import Authorizer, Feed, Joining
 from .policy import Policies
-from .publication import NOWHERE, Message, Position, Publication, is_binary_type, is_utf8, kind_of
+from .publication import NOWHERE, Message, Position, Publication, check_text, kind_of
 from .resume import Joined
 from .subscriber import Subscriber
 from .subscriptions import Subscriptions
@@ -122,7 +122,7 @@ class ChannelService:
         text that is not UTF-8.
         """
         rules = self.policies.of(channel).rules
-        _check_text(channel, message)
+        check_text(channel, message)
         receipt = await self._broker.publish(channel, message, rules)
         if not receipt.repeated:
             self.publications[source] += 1
@@ -130,7 +130,7 @@ class ChannelService:
 
     async def publish_all(self, match: str, message: Message, *, source: Source) -> Broadcast:
         """Publish to every channel there is now whose name matches the pattern."""
-        _check_text(match, message)
+        check_text(match, message)
         channels = subscribers = 0
         after: str | None = ""
         while after is not None:
@@ -297,8 +297,3 @@ class ChannelService:
         count = audience.pass_on(publication)
         self.deliveries += count
         return count
-
-
-def _check_text(channel: str, message: Message) -> None:
-    if not is_binary_type(message.content_type) and not is_utf8(message.data):
-        raise NotTextError(f"{channel}: a text message must be UTF-8")
