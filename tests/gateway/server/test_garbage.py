@@ -39,11 +39,12 @@ def test_what_is_there_at_the_start_is_not_looked_through_again() -> None:
 
 
 def test_the_young_are_looked_through_rarely() -> None:
+    """Against the default: 28 times in Python 3.11 and 3.12, 10 times since 3.13."""
     by_default = _young_collections_while_keeping(20_000)
 
     settle()
 
-    assert _young_collections_while_keeping(20_000) * 5 < by_default
+    assert _young_collections_while_keeping(20_000) <= 5 < by_default
 
 
 def test_cycles_that_are_let_go_do_not_pile_up() -> None:
