@@ -267,9 +267,11 @@ async def test_connections_come_and_go_without_a_trace(start: Start) -> None:
         await asyncio.sleep(0.05)
         return open_files(), len(asyncio.all_tasks())
 
-    before = await churn(2)
-    after = await churn(8)
-    assert after == before
+    files, tasks = await churn(2)
+    later_files, later_tasks = await churn(8)
+    # Fewer are no leak: what an earlier test had open may be closed only now.
+    assert later_files <= files
+    assert later_tasks <= tasks
     assert len(services.keepalive) == 0
     assert services.directory.addresses == {}
     assert gateway.worker.channels.subscriptions == 0
