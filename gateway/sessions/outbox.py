@@ -112,7 +112,8 @@ class Outbox(Peer):
             if self.congested_since and self._is_full():
                 return
             client = self.client
-            self.spoke_at = self.services.now()
+            if self.route.counts_silence:
+                self.spoke_at = self.services.now()
             client.write(client.encode(payload, text=text))
         elif self._state is JOINING:
             self._tell_later(partial(self.send, payload, text=text))
@@ -144,8 +145,13 @@ class Outbox(Peer):
         if self._state is OPEN:
             if self.congested_since and self._is_full():
                 return
-            self.spoke_at = self.services.now()
-            self._write(publication)
+            if self.route.counts_silence:
+                self.spoke_at = self.services.now()
+            # Not `_write`: a call less for each of thousands.
+            try:
+                self.client.write(self.wire.publication(self.client, publication))
+            except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
+                self._broken(exc)
         elif self._state is JOINING:
             self._tell_later(partial(self.deliver, publication))
 

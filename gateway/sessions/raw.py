@@ -57,7 +57,8 @@ class RawWire:
 
     def publication(self, client: Client, publication: Publication) -> bytes:
         """One frame with the data."""
-        key = ("raw", client.encoding)
+        # The encoding itself is the key here; other wires add their name to it.
+        key = client.encoding
         encoded = publication.encoded.get(key)
         if encoded is None:
             text = publication.kind is not Kind.BINARY

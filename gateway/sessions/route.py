@@ -71,6 +71,7 @@ class Route:
     __slots__ = (
         "announce_url",
         "concurrency",
+        "counts_silence",
         "destination",
         "hooks",
         "kinds",
@@ -93,6 +94,8 @@ class Route:
         self.numbers = Numbers.of(metrics, settings.name)
         self.name = settings.name
         self.limits: Limits = destination.client
+        # Only where `idle_timeout` is on does anybody ask when something was sent.
+        self.counts_silence = destination.client.idle_timeout is not None
         self.on_error = settings.on_error
         self.concurrency = settings.concurrency
         self.announce_url = settings.announce_url

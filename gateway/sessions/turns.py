@@ -98,6 +98,8 @@ class Turns(Streams):
         self.route = route
         self._keep_order()
         if self.open:
+            # The version before may not have counted the silence; so it begins now.
+            self.spoke_at = self.services.now()
             self.services.keepalive.watch(self)
 
     @property

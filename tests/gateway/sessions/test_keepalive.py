@@ -224,6 +224,22 @@ async def test_a_push_counts_as_a_message(build: Build) -> None:
     assert client.closed is None
 
 
+async def test_a_reload_that_begins_to_count_silence_begins_at_nought(build: Build) -> None:
+    house = await build(client={"ping_interval": "off"})
+    client = await house.connect()
+    assert client.session is not None
+    sweep(house, 100)
+
+    route = house.read(ping_interval="off", idle_timeout="60s").named("test")
+    assert route is not None
+    client.session.rebind(route)
+
+    sweep(house, 50)
+    assert client.closed is None
+    sweep(house, 12)
+    assert client.closed == (1000, "idle")
+
+
 async def test_who_waits_for_an_answer_is_not_idle(build: Build) -> None:
     house = await build(client={"idle_timeout": "5s", "ping_interval": "off"})
     client = await house.connect()
