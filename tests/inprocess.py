@@ -35,7 +35,7 @@ switch ($_SERVER['WS_EVENT']) {
     default:
         $line = json_encode(['event' => $_SERVER['WS_EVENT'], 'id' => $_SERVER['WS_CONNECTION_ID'],
             'body' => json_decode($body), 'at' => microtime(true)]);
-        file_put_contents(__DIR__ . '/events.log', $line . "\n", FILE_APPEND | LOCK_EX);
+        file_put_contents(__DIR__ . '/events.log', $line . "\n", FILE_APPEND);
 }
 """
 

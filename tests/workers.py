@@ -36,7 +36,7 @@ SCRIPT = r"""
 $body = file_get_contents('php://input');
 if ($_SERVER['WS_EVENT'] === 'disconnect') {
     $line = json_encode(['id' => $_SERVER['WS_CONNECTION_ID'], 'end' => json_decode($body)]);
-    file_put_contents(__DIR__ . '/disconnects.log', $line . "\n", FILE_APPEND | LOCK_EX);
+    file_put_contents(__DIR__ . '/disconnects.log', $line . "\n", FILE_APPEND);
     http_response_code(204);
     exit;
 }
