@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from benchmarks.measures.base import Bench, Case, Measure, Meter, Values, numbers
 from benchmarks.peers import Peer, Running
 
-_AUDIENCES = ((1, 1000), (1000, 200), (8000, 40))
+_AUDIENCES = ((1, 1000), (1000, 600), (8000, 80))
 
 
 class FanOut(Measure):
