@@ -1,23 +1,17 @@
 """Redis as the broker behind a password, TLS, Sentinel, and as a cluster. Real servers."""
 
-import datetime as dt
 import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
-from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway.brokers.redis import RedisBroker, Timing
 from gateway.channels.publication import Message
 from gateway.errors import BrokerUnavailableError, NodeGoneError
 from gateway.remote.redis import open_server
+from tests.certificates import self_signed
 from tests.contracts.broker import KEPT, PRESENT, Worker, eventually
 from tests.phpfpm import free_port
 from tests.redisserver import RedisServer, find_redis
@@ -132,8 +126,9 @@ async def test_sentinel_leads_to_the_new_master_when_the_old_one_dies() -> None:
             )
 
             master.kill()
-            await eventually(lambda: b"role:master" in replica.command("INFO", "replication"))
+            # Before the new master is looked for: the worker may have found it by then.
             await eventually(lambda: not worker.broker.ready)
+            await eventually(lambda: b"role:master" in replica.command("INFO", "replication"))
             await eventually(lambda: worker.broker.ready)
 
             await worker.broker.publish("room", Message(b"after"), KEPT)
@@ -213,34 +208,3 @@ class Sentinel(RedisServer):
 
     def _arguments(self) -> list[str]:
         return ["--sentinel"]
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files

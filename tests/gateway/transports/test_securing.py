@@ -21,6 +21,7 @@ from gateway.tasks import TaskSet
 from gateway.transports.doorman import Refusal
 from gateway.transports.front import Entrance
 from gateway.transports.securing import SecureListener
+from tests.certificates import self_signed
 
 from .conftest import UPGRADE, Porter, eventually, page
 from .test_guard import frame
@@ -28,35 +29,8 @@ from .test_guard import frame
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    import datetime as dt
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
     folder = tmp_path_factory.mktemp("tls")
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    self_signed(folder)
     return folder
 
 
@@ -67,14 +41,14 @@ async def secured(
     """A front door behind TLS: its port, and what clients trust it by."""
     entrance = Entrance(doorman=porter, plain=web.Server(page), clock=ManualClock())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    context.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     tasks = TaskSet()
     port = listening.getsockname()[1]
     listener = SecureListener(listening, entrance, context, timeout=0.5, tasks=tasks)
     try:
-        yield listener, port, ssl.create_default_context(cafile=certificate / "cert.pem")
+        yield listener, port, ssl.create_default_context(cafile=certificate / "certificate.pem")
     finally:
         listener.close()
         listener.close()
