@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.brokers.memory import MemoryBroker
 from gateway.channels.publication import Message
-from gateway.channels.service import Source
+from gateway.channels.publishing import Source
 from gateway.clock import ManualClock
 from gateway.config.loading import parse
 from gateway.server.worker import Worker

@@ -17,7 +17,8 @@ from fastcgi.params import decode
 from gateway.backend.queries import Databases
 from gateway.brokers.memory import MemoryBroker
 from gateway.channels.publication import JSON_TYPE, Message
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 from gateway.clock import ManualClock
 from gateway.config.loading import parse
 from gateway.metrics import Metrics

@@ -15,7 +15,8 @@ import msgspec
 from aiohttp import ClientConnectionError, web
 
 from gateway.channels.publication import BINARY_TYPE, JSON_TYPE, Message, is_binary_type
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 from gateway.errors import MessageError
 
 from .answers import describe

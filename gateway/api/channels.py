@@ -8,7 +8,8 @@ from aiohttp import web
 
 from gateway.channels.broker import ChannelState, Receipt
 from gateway.channels.publication import Kind, Position, Publication
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 from gateway.errors import ChannelNotFoundError
 
 from .answers import answer

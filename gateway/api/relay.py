@@ -10,7 +10,8 @@ from typing import Final
 from aiohttp import web
 
 from gateway.channels.broker import ChannelState
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 
 from .answers import answer
 from .bodies import read_message

@@ -4,7 +4,8 @@ Without I/O and without a clock; `Books` holds one for every channel there is.
 """
 
 from collections.abc import KeysView
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.channels.broker import ChannelRules, ChannelState, Member
 from gateway.channels.history import History
@@ -13,8 +14,7 @@ from gateway.channels.publication import NOWHERE, Position
 from .window import Window
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(msgspec.Struct, frozen=True):
     """A member, and the worker that holds its connection."""
 
     node: str

@@ -7,9 +7,10 @@ books at once, and returns whom to tell. Nothing here waits.
 
 import secrets
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Final
+
+import msgspec
 
 from gateway.channels.broker import ChannelRules, ChannelState, Member, Page, Receipt
 from gateway.channels.history import History
@@ -29,8 +30,7 @@ CHANNELS: Final = 250_000
 """Channels that are kept at most; about 1 KB each without their histories."""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """A publication and the workers to send it to; None where nobody needs it."""
 
     receipt: Receipt
@@ -38,16 +38,14 @@ class Published:
     nodes: Collection[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """Where a member came in; `tell` are the workers that are to hear of it."""
 
     position: Position
     tell: Collection[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Departure:
+class Departure(msgspec.Struct, frozen=True):
     """A member that went; `tell` are the workers that are to hear of it."""
 
     channel: str
@@ -228,7 +226,8 @@ class Books:
 
     def _find(self, channel: str, now: float) -> Book | None:
         book = self._books.get(channel)
-        if book is not None and book.idle(now):
+        # Most channels that are asked for have members, which is seen without a call.
+        if book is not None and not book.seats and book.idle(now):
             del self._books[channel]
             return None
         return book

@@ -6,7 +6,8 @@ been missed; channels that were closed meanwhile are told as closed.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -16,19 +17,19 @@ from gateway.channels.broker import (
     ChannelRules,
     ChannelState,
     Member,
+    Outcome,
     Page,
     Receipt,
     Receiver,
 )
 from gateway.channels.publication import Message, Position, Publication
-from gateway.errors import BrokerError
+from gateway.errors import BrokerError, GatewayError
 
 from .hub_client import HubClient
 from .hub_messages import (
     Attach,
     Listing,
     Named,
-    Publish,
     Question,
     Seat,
     Stretch,
@@ -37,11 +38,11 @@ from .hub_messages import (
     decode_name,
     decode_names,
     decode_part,
-    decode_place,
+    decode_position,
     decode_printed,
-    decode_received,
+    decode_receipt,
     decode_seat,
-    decode_standing,
+    decode_state,
     decode_states,
     decode_truth,
     pack,
@@ -54,6 +55,7 @@ log = structlog.get_logger()
 _OVERHEAD: Final = 64 * 1024
 _FARTHEST: Final = 1 << 62
 _ATTACHING: Final = 30.0
+_PUBLISH: Final = Op.PUBLISH
 
 
 class HubBroker:
@@ -116,17 +118,19 @@ class HubBroker:
 
     async def publish(self, channel: str, message: Message, rules: ChannelRules) -> Receipt:
         """Store and send; when it returns, the message is in the books and on its way."""
-        if len(message.data) > LIMIT - _OVERHEAD:
-            raise FrameTooLargeError(len(message.data))
-        asked = Publish(
-            channel,
-            pack_rules(rules),
-            message.data,
-            _encodable(message.content_type),
-            message.exclude,
-            _encodable(message.key),
-        )
-        return decode_received(await self._client.call(Op.PUBLISH, pack(asked))).receipt()
+        asked = _packed(channel, message, rules)
+        return decode_receipt(await self._client.call(_PUBLISH, asked))
+
+    def post(
+        self,
+        channel: str,
+        message: Message,
+        rules: ChannelRules,
+        done: Callable[[Outcome], None],
+    ) -> Receipt | None:
+        """Publish for a caller without a task."""
+        self._client.ask(_PUBLISH, _packed(channel, message, rules), partial(_receive, done))
+        return None
 
     async def join(self, channel: str, member: Member, rules: ChannelRules) -> Position:
         """Add a subscriber held by this worker; from its return on, nothing is missed."""
@@ -137,7 +141,7 @@ class HubBroker:
         before = seats.get(member.id)
         seats[member.id] = seat
         try:
-            return decode_place(await answer).position()
+            return decode_position(await answer)
         except BaseException:
             if seats.get(member.id) is seat:
                 if before is not None:
@@ -179,8 +183,9 @@ class HubBroker:
 
     async def state(self, channel: str) -> ChannelState | None:
         """The channel as it stands, None when it does not exist."""
-        found = decode_standing(await self._client.call(Op.STATE, pack(Named(channel))))
-        return None if found is None else found.state()
+        answer = await self._client.call(Op.STATE, pack(Named(channel)))
+        state: ChannelState | None = decode_state(answer)
+        return state
 
     async def list(
         self, match: str, *, limit: int, after: str
@@ -188,7 +193,7 @@ class HubBroker:
         """Channels whose name matches the pattern, by name; and the cursor of the next page."""
         asked = Listing(_encodable(match), limit, _encodable(after))
         states, cursor = decode_states(await self._client.call(Op.LIST, pack(asked)))
-        return tuple(state.state() for state in states), cursor
+        return tuple(states), cursor
 
     async def ask(self, node: str, question: bytes) -> bytes:
         """Put a question to the worker of that name; NodeGoneError when there is none."""
@@ -208,7 +213,7 @@ class HubBroker:
 
     def _on_publication(self, body: bytes) -> None:
         if self._receiver is not None:
-            self._receiver.on_publication(decode_printed(body).publication())
+            self._receiver.on_publication(Publication(*decode_printed(body)))
 
     def _on_joined(self, body: bytes) -> None:
         if self._receiver is not None:
@@ -230,7 +235,7 @@ class HubBroker:
         token, part = decode_part(body)
         parts = self._parts.get(token)
         if parts is not None:
-            parts.extend(printed.publication() for printed in part)
+            parts.extend(Publication(*printed) for printed in part)
 
     def _take_out(self, channel: str) -> None:
         self._seats.pop(channel, None)
@@ -271,3 +276,21 @@ class HubBroker:
 def _encodable(text: str) -> str:
     """Text from a header may hold what is no Unicode; brokers carry none of it."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _encodable_message(message: Message) -> Message:
+    if message.content_type.isascii() and message.key.isascii():
+        return message
+    return Message(
+        message.data, _encodable(message.content_type), message.exclude, _encodable(message.key)
+    )
+
+
+def _packed(channel: str, message: Message, rules: ChannelRules) -> bytes:
+    if len(message.data) > LIMIT - _OVERHEAD:
+        raise FrameTooLargeError(len(message.data))
+    return pack((channel, pack_rules(rules), _encodable_message(message)))
+
+
+def _receive(done: Callable[[Outcome], None], answer: bytes | GatewayError) -> None:
+    done(decode_receipt(answer) if isinstance(answer, bytes) else answer)

@@ -17,11 +17,8 @@ from gateway.errors import ChannelNotFoundError, TooManyChannelsError
 from .books import Books, Departure
 from .hub_messages import (
     Leaf,
-    Place,
     Printed,
-    Received,
     Seat,
-    Standing,
     decode_attach,
     decode_listing,
     decode_named,
@@ -30,13 +27,15 @@ from .hub_messages import (
     decode_seat,
     decode_stretch,
     pack,
+    printed,
     unpack_rules,
 )
 from .hub_server import Hub, Node
-from .hub_wire import Frame, Kind, Op, encode
+from .hub_wire import TELL, Frame, Op, encode
 
 _SWEEP: Final = 1.0
 _PART: Final = 512 * 1024
+_PUBLICATION: Final = Op.PUBLICATION
 
 
 class HubChannels:
@@ -115,13 +114,11 @@ class HubChannels:
         return pack(nodes is not None)
 
     def _publish(self, _node: Node, frame: Frame) -> bytes:
-        asked = decode_publish(frame.body)
-        published = self.books.publish(
-            asked.channel, asked.message(), unpack_rules(asked.rules), self._clock()
-        )
+        channel, rules, message = decode_publish(frame.body)
+        published = self.books.publish(channel, message, unpack_rules(rules), self._clock())
         if published.publication is not None and published.nodes:
-            self._tell(published.nodes, Op.PUBLICATION, Printed.of(published.publication))
-        return pack(Received.of(published.receipt))
+            self._tell(published.nodes, _PUBLICATION, printed(published.publication))
+        return pack(published.receipt)
 
     def _join(self, node: Node, frame: Frame) -> bytes:
         asked = decode_seat(frame.body)
@@ -129,7 +126,7 @@ class HubChannels:
             asked.channel, node.name, asked.member(), unpack_rules(asked.rules), self._clock()
         )
         self._tell(admission.tell, Op.JOINED, Seat(asked.channel, asked.id, asked.user))
-        return pack(Place.of(admission.position))
+        return pack(admission.position)
 
     def _leave(self, _node: Node, frame: Frame) -> None:
         asked = decode_seat(frame.body)
@@ -150,7 +147,7 @@ class HubChannels:
         part: list[Printed] = []
         size = 0
         for publication in page.publications:
-            part.append(Printed.of(publication))
+            part.append(printed(publication))
             size += len(publication.message.data) + 64
             if size > _PART:
                 node.link.tell(Op.PAGE, pack((asked.token, part)))
@@ -165,14 +162,14 @@ class HubChannels:
 
     def _state(self, _node: Node, frame: Frame) -> bytes:
         state = self.books.state(decode_named(frame.body).channel, self._clock())
-        return pack(None if state is None else Standing.of(state))
+        return pack(state)
 
     def _list(self, _node: Node, frame: Frame) -> bytes:
         asked = decode_listing(frame.body)
         states, after = self.books.list(
             asked.match, self._clock(), limit=asked.limit, after=asked.after
         )
-        return pack(([Standing.of(state) for state in states], after))
+        return pack((states, after))
 
     def _ask(self, _node: Node, frame: Frame) -> Awaitable[bytes]:
         asked = decode_question(frame.body)
@@ -191,5 +188,5 @@ class HubChannels:
         for name in nodes:
             found = self._hub.nodes.get(name)
             if found is not None:
-                frame = frame or encode(Kind.TELL, op, 0, pack(message))
+                frame = frame or encode(TELL, op, 0, pack(message))
                 found.link.write(frame)

@@ -15,7 +15,7 @@ import structlog
 
 from gateway.errors import BrokerUnavailableError
 
-from .hub_link import TIMEOUT, Link
+from .hub_link import TIMEOUT, Conclusion, Link
 from .hub_messages import Hello, pack
 from .hub_wire import Frame, Op
 
@@ -71,6 +71,12 @@ class HubClient:
         if self._link is None:
             raise BrokerUnavailableError("the hub is away")
         return self._link.call(op, body, timeout)
+
+    def ask(self, op: Op, body: bytes, done: Conclusion) -> None:
+        """The same for a caller without a task; `done` is called later and must not raise."""
+        if self._link is None:
+            raise BrokerUnavailableError("the hub is away")
+        self._link.ask(op, body, done)
 
     def tell(self, op: Op, body: bytes) -> None:
         """Say something to the hub; while it is away it is lost."""

@@ -8,8 +8,8 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Protocol, cast
 
 import structlog
@@ -17,7 +17,7 @@ import structlog
 from gateway.errors import BrokerUnavailableError, GatewayError
 
 from .hub_messages import Failed, decode_failed, pack
-from .hub_wire import Frame, Kind, Op, Splitter, WireError, encode
+from .hub_wire import CALL, REPLY, TELL, Frame, Kind, Op, Splitter, WireError, encode
 
 log = structlog.get_logger()
 
@@ -41,10 +41,8 @@ class Owner(Protocol):
         """The connection is gone, and every call on it has failed."""
 
 
-@dataclass(slots=True)
-class _Pending:
-    future: asyncio.Future[bytes]
-    deadline: float
+Conclusion = Callable[[bytes | GatewayError], None]
+"""Told the answer of a call, or why there is none."""
 
 
 class Link(asyncio.Protocol):
@@ -57,7 +55,7 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._splitter = Splitter()
         self._transport: asyncio.Transport | None = None
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, tuple[Conclusion, float]] = {}
         self._answering: set[asyncio.Future[bytes]] = set()
         self._number = 0
         self._out: list[bytes] = []
@@ -87,7 +85,7 @@ class Link(asyncio.Protocol):
             self.abort()
             return
         for frame in frames:
-            if frame.kind is Kind.CALL or frame.kind is Kind.TELL:
+            if frame.kind is CALL or frame.kind is TELL:
                 self._obey(frame)
             else:
                 self._conclude(frame)
@@ -100,8 +98,8 @@ class Link(asyncio.Protocol):
             self._ticker.cancel()
             self._ticker = None
         pending, self._pending = self._pending, {}
-        for call in pending.values():
-            _fail(call.future, BrokerUnavailableError("the hub is away"))
+        for done, _ in pending.values():
+            self._tell(done, BrokerUnavailableError("the hub is away"))
         for answering in tuple(self._answering):
             answering.cancel()
         self._owner.on_lost(self)
@@ -111,24 +109,29 @@ class Link(asyncio.Protocol):
     def call(self, op: Op, body: bytes, timeout: float = TIMEOUT) -> asyncio.Future[bytes]:
         """Ask the peer; the future fails with its error, or when the time is over."""
         future: asyncio.Future[bytes] = self._loop.create_future()
-        if self._transport is None:
-            future.set_exception(BrokerUnavailableError("the hub is away"))
-            return future
-        self._number = self._number % 0xFFFFFFFF + 1
         try:
-            data = encode(Kind.CALL, op, self._number, body)
+            self.ask(op, body, partial(_settle, future), timeout)
         except GatewayError as exc:
             future.set_exception(exc)
-            return future
-        self._pending[self._number] = _Pending(future, time.monotonic() + timeout)
+        return future
+
+    def ask(self, op: Op, body: bytes, done: Conclusion, timeout: float = TIMEOUT) -> None:
+        """Ask the peer; `done` is called once, later, and must not raise.
+
+        Raises BrokerUnavailableError where nothing can be asked.
+        """
+        if self._transport is None:
+            raise BrokerUnavailableError("the hub is away")
+        self._number = number = self._number % 0xFFFFFFFF + 1
+        data = encode(CALL, op, number, body)
+        self._pending[number] = (done, time.monotonic() + timeout)
         if self._ticker is None:
             self._ticker = self._loop.call_later(_TICK, self._tick)
         self._write(data)
-        return future
 
     def tell(self, op: Op, body: bytes) -> None:
         """Say something that needs no answer; without a connection it is lost."""
-        self.write(encode(Kind.TELL, op, 0, body))
+        self.write(encode(TELL, op, 0, body))
 
     def write(self, frame: bytes) -> None:
         """A frame that is encoded already, because many get the same."""
@@ -195,35 +198,45 @@ class Link(asyncio.Protocol):
         future.add_done_callback(done)
 
     def _answer(self, frame: Frame, body: bytes) -> None:
-        if frame.kind is Kind.CALL:
+        if frame.kind is CALL:
             try:
-                self.write(encode(Kind.REPLY, frame.op, frame.number, body))
+                self.write(encode(REPLY, frame.op, frame.number, body))
             except GatewayError as exc:
                 self._answer_failure(frame, exc)
 
     def _answer_failure(self, frame: Frame, error: BaseException) -> None:
-        if frame.kind is Kind.CALL:
+        if frame.kind is CALL:
             self.write(encode(Kind.FAILURE, frame.op, frame.number, pack(Failed.of(error))))
 
     def _conclude(self, frame: Frame) -> None:
-        call = self._pending.pop(frame.number, None)
-        if call is None or call.future.done():
+        pending = self._pending.pop(frame.number, None)
+        if pending is None:
             return  # too late: whoever called has been told so
-        if frame.kind is Kind.REPLY:
-            call.future.set_result(frame.body)
-        else:
-            _fail(call.future, decode_failed(frame.body).exception())
+        answer = frame.body if frame.kind is REPLY else decode_failed(frame.body).exception()
+        self._tell(pending[0], answer)
+
+    def _tell(self, done: Conclusion, answer: bytes | GatewayError) -> None:
+        try:
+            done(answer)
+        except Exception:
+            # Whoever asked is broken; the others on this connection are not.
+            log.exception("an answer of the hub could not be taken")
 
     def _tick(self) -> None:
         now = time.monotonic()
-        late = [number for number, call in self._pending.items() if call.deadline <= now]
+        late = [number for number, (_, deadline) in self._pending.items() if deadline <= now]
         for number in late:
-            _fail(self._pending.pop(number).future, BrokerUnavailableError("the hub is silent"))
+            done, _ = self._pending.pop(number)
+            self._tell(done, BrokerUnavailableError("the hub is silent"))
         self._ticker = self._loop.call_later(_TICK, self._tick) if self._pending else None
 
 
-def _fail(future: asyncio.Future[bytes], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _settle(future: asyncio.Future[bytes], answer: bytes | GatewayError) -> None:
+    if future.done():
+        return
+    if isinstance(answer, bytes):
+        future.set_result(answer)
+    else:
+        future.set_exception(answer)
         # Somebody who has stopped waiting need not be told.
         future.exception()

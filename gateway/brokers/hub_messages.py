@@ -1,6 +1,7 @@
 """What is said about channels between a worker and the hub, as values that go into frames.
 
-Without I/O. Rules travel as bytes that both ends remember, so that the same rules are the same
+Without I/O. Positions, messages, receipts and states travel as what they are; the rest has a shape
+here. Rules travel as bytes that both ends remember, so that the same rules are the same
 object in the hub however many workers send them.
 """
 
@@ -11,7 +12,7 @@ from typing import Final
 import msgspec
 
 from gateway.channels.broker import ChannelRules, ChannelState, Member, Page, Receipt
-from gateway.channels.publication import NOWHERE, Kind, Message, Position, Publication
+from gateway.channels.publication import Kind, Message, Position, Publication
 from gateway.errors import (
     BrokerUnavailableError,
     ChannelFullError,
@@ -67,21 +68,6 @@ class Named(msgspec.Struct, array_like=True):
     rules: bytes = b""
 
 
-class Publish(msgspec.Struct, array_like=True):
-    """A message for a channel."""
-
-    channel: str
-    rules: bytes
-    data: bytes
-    content_type: str
-    exclude: str
-    key: str
-
-    def message(self) -> Message:
-        """What the publisher handed in."""
-        return Message(self.data, self.content_type, self.exclude, self.key)
-
-
 class Seat(msgspec.Struct, array_like=True):
     """A member that comes or goes."""
 
@@ -124,114 +110,34 @@ class Question(msgspec.Struct, array_like=True):
     question: bytes
 
 
-class Place(msgspec.Struct, array_like=True):
-    """A position as it travels."""
-
-    offset: int
-    epoch: str
-
-    @classmethod
-    def of(cls, position: Position) -> "Place":
-        """The position, ready to travel."""
-        return cls(position.offset, position.epoch)
-
-    def position(self) -> Position:
-        """The position."""
-        return Position(self.offset, self.epoch) if self.epoch else NOWHERE
+Printed = tuple[str, Message, Kind, Position]
+"""A publication as it travels; its kind has been found out once, by the hub."""
 
 
-class Received(msgspec.Struct, array_like=True):
-    """A receipt as it travels."""
-
-    subscribers: int
-    offset: int
-    epoch: str
-    repeated: bool
-
-    @classmethod
-    def of(cls, receipt: Receipt) -> "Received":
-        """The receipt, ready to travel."""
-        position = receipt.position
-        return cls(receipt.subscribers, position.offset, position.epoch, receipt.repeated)
-
-    def receipt(self) -> Receipt:
-        """The receipt."""
-        position = Position(self.offset, self.epoch) if self.epoch else NOWHERE
-        return Receipt(self.subscribers, position, self.repeated)
-
-
-class Printed(msgspec.Struct, array_like=True):
-    """A publication as it travels; its kind has been found out once, by the hub."""
-
-    channel: str
-    data: bytes
-    content_type: str
-    exclude: str
-    kind: str
-    offset: int
-    epoch: str
-
-    @classmethod
-    def of(cls, publication: Publication) -> "Printed":
-        """The publication, ready to travel."""
-        message, position = publication.message, publication.position
-        return cls(
-            publication.channel,
-            message.data,
-            message.content_type,
-            message.exclude,
-            publication.kind.value,
-            position.offset,
-            position.epoch,
-        )
-
-    def publication(self) -> Publication:
-        """The publication."""
-        position = Position(self.offset, self.epoch) if self.epoch else NOWHERE
-        message = Message(self.data, self.content_type, self.exclude)
-        return Publication(self.channel, message, _KINDS[self.kind], position)
-
-
-_KINDS: Final = {kind.value: kind for kind in Kind}
+def printed(publication: Publication) -> Printed:
+    """The publication, ready to travel."""
+    return (
+        publication.channel,
+        publication.message,
+        publication.kind,
+        publication.position,
+    )
 
 
 class Leaf(msgspec.Struct, array_like=True):
     """The end of a stretch of history; what it holds has been told in parts before."""
 
-    offset: int
-    epoch: str
+    position: Position
     recovered: bool
 
     @classmethod
     def of(cls, page: Page) -> "Leaf":
         """All of the page but its publications."""
-        return cls(page.position.offset, page.position.epoch, page.recovered)
+        return cls(page.position, page.recovered)
 
     def page(self, publications: tuple[Publication, ...]) -> Page:
         """The whole page."""
-        position = Position(self.offset, self.epoch) if self.epoch else NOWHERE
-        return Page(publications, position, self.recovered)
-
-
-class Standing(msgspec.Struct, array_like=True):
-    """The state of a channel as it travels."""
-
-    name: str
-    subscribers: int
-    messages: int
-    offset: int
-    epoch: str
-
-    @classmethod
-    def of(cls, state: ChannelState) -> "Standing":
-        """The state, ready to travel."""
-        position = state.position
-        return cls(state.name, state.subscribers, state.messages, position.offset, position.epoch)
-
-    def state(self) -> ChannelState:
-        """The state."""
-        position = Position(self.offset, self.epoch) if self.epoch else NOWHERE
-        return ChannelState(self.name, self.subscribers, self.messages, position)
+        return Page(publications, self.position, self.recovered)
 
 
 class Failed(msgspec.Struct, array_like=True):
@@ -280,14 +186,14 @@ decode_members: Final = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
 decode_named: Final = msgspec.msgpack.Decoder(Named).decode
 decode_name: Final = msgspec.msgpack.Decoder(str).decode
 decode_names: Final = msgspec.msgpack.Decoder(list[str]).decode
-decode_place: Final = msgspec.msgpack.Decoder(Place).decode
-decode_printed: Final = msgspec.msgpack.Decoder(Printed).decode
 decode_part: Final = msgspec.msgpack.Decoder(tuple[int, list[Printed]]).decode
-decode_publish: Final = msgspec.msgpack.Decoder(Publish).decode
+decode_position: Final = msgspec.msgpack.Decoder(Position).decode
+decode_printed: Final = msgspec.msgpack.Decoder(Printed).decode
+decode_publish: Final = msgspec.msgpack.Decoder(tuple[str, bytes, Message]).decode
 decode_question: Final = msgspec.msgpack.Decoder(Question).decode
-decode_received: Final = msgspec.msgpack.Decoder(Received).decode
+decode_receipt: Final = msgspec.msgpack.Decoder(Receipt).decode
 decode_seat: Final = msgspec.msgpack.Decoder(Seat).decode
-decode_standing: Final = msgspec.msgpack.Decoder(Standing | None).decode
-decode_states: Final = msgspec.msgpack.Decoder(tuple[list[Standing], str | None]).decode
+decode_state: Final = msgspec.msgpack.Decoder(ChannelState | None).decode
+decode_states: Final = msgspec.msgpack.Decoder(tuple[list[ChannelState], str | None]).decode
 decode_stretch: Final = msgspec.msgpack.Decoder(Stretch).decode
 decode_truth: Final = msgspec.msgpack.Decoder(bool | None).decode

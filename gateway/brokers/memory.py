@@ -15,6 +15,7 @@ from gateway.channels.broker import (
     ChannelRules,
     ChannelState,
     Member,
+    Outcome,
     Page,
     Receipt,
     Receiver,
@@ -107,6 +108,19 @@ class MemoryBroker:
 
     async def publish(self, channel: str, message: Message, rules: ChannelRules) -> Receipt:
         """Keep and deliver; when it returns, every subscriber has been handed the message."""
+        return self._publish(channel, message, rules)
+
+    def post(
+        self,
+        channel: str,
+        message: Message,
+        rules: ChannelRules,
+        done: Callable[[Outcome], None],  # noqa: ARG002 - the receipt is always known at once
+    ) -> Receipt | None:
+        """The same, without a wait."""
+        return self._publish(channel, message, rules)
+
+    def _publish(self, channel: str, message: Message, rules: ChannelRules) -> Receipt:
         published = self._books.publish(channel, message, rules, self._clock())
         if published.publication is not None:
             for receiver in self._exchange.of(published.nodes):

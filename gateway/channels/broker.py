@@ -14,8 +14,13 @@ Errors raised by every method that reaches out: `BrokerUnavailableError` when th
 `abilities` lacks what was asked.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
+
+from gateway.errors import GatewayError
 
 from .publication import Message, Position, Publication
 
@@ -50,16 +55,14 @@ class ChannelRules:
         return self.history_size > 0 and self.history_ttl > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A connection as others in a channel see it."""
 
     id: str
     user: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What became of a message: how many were subscribed, where it stands in the stream.
 
     `position` is NOWHERE where the channel keeps no history.
@@ -71,6 +74,10 @@ class Receipt:
     subscribers: int
     position: Position
     repeated: bool = False
+
+
+Outcome = Receipt | GatewayError
+"""What became of a message: its receipt, or why it was not published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,7 @@ class Page:
     recovered: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelState:
+class ChannelState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A channel as the API shows it; `messages` counts what its history holds."""
 
     name: str
@@ -153,6 +159,19 @@ class Broker(Protocol):
         """Store and send; when it returns, the message is where subscribers will get it.
 
         Raises ChannelNotFoundError for an explicit channel that is not open.
+        """
+
+    def post(
+        self,
+        channel: str,
+        message: Message,
+        rules: ChannelRules,
+        done: Callable[[Outcome], None],
+    ) -> Receipt | None:
+        """Publish for a caller without a task: the receipt where it is known at once.
+
+        Otherwise None, and `done` is called once with what became of it, from the event loop and
+        never before this returns. `done` must not raise. What is wrong at once is raised at once.
         """
 
     async def join(self, channel: str, member: Member, rules: ChannelRules) -> Position:

@@ -6,47 +6,20 @@ Where the broker lives in this process, `publish` and `join` run to their end wi
 the event loop.
 """
 
-import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Final
+from dataclasses import replace
 
-from gateway.errors import ChannelNotFoundError
-
-from .broker import Abilities, Broker, ChannelRules, ChannelState, Member, Page, Receipt
+from .broker import Abilities, Broker, ChannelRules, ChannelState, Member, Page
 from .joining import Authorizer, Feed, Joining
 from .policy import Policies
-from .publication import NOWHERE, Message, Position, Publication, check_text, kind_of
+from .publication import NOWHERE, Message, Position, Publication, kind_of
+from .publishing import Publisher, Source
 from .resume import Joined
 from .subscriber import Subscriber
 from .subscriptions import Subscriptions
 
-# A broker may have to look at every channel for each page.
-_PAGE: Final = 5000
-_AT_ONCE: Final = 100
 
-
-class Source(StrEnum):
-    """Who published; the label of `wsgate_publications_total`."""
-
-    API = "api"
-    PHP = "php"
-    CLIENT = "client"
-    REDIS = "redis"
-    POSTGRES = "postgres"
-
-
-@dataclass(frozen=True, slots=True)
-class Broadcast:
-    """What became of a message to many channels."""
-
-    channels: int
-    subscribers: int
-
-
-class ChannelService:
+class ChannelService(Publisher):
     """The channels, as this worker's sessions, API and sources use them.
 
     It is the broker's Receiver. Raises the errors of `gateway.errors`: ChannelNameError from
@@ -61,13 +34,10 @@ class ChannelService:
         authorizer: Authorizer | None = None,
         feeds: tuple[Feed, ...] = (),
     ) -> None:
-        self.policies = policies or Policies()
-        """May be replaced at any time (reload); holds for whatever is done from then on."""
+        super().__init__(broker, policies)
         self.answer: Callable[[bytes], Awaitable[bytes]] | None = None
         """Answers what other workers ask about connections held here."""
-        self.publications: Counter[Source] = Counter()
         self.deliveries = 0
-        self._broker = broker
         self._subscriptions = Subscriptions()
         self._joining = Joining(
             broker, self._subscriptions, authorizer, feeds, lambda: self.policies
@@ -114,38 +84,6 @@ class ChannelService:
         self._joining.feeds += (feed,)
 
     # Publishing
-
-    async def publish(self, channel: str, message: Message, *, source: Source) -> Receipt:
-        """Publish; when it returns, the message is where subscribers will get it.
-
-        Raises ChannelNotFoundError for an explicit channel that is not open, NotTextError for a
-        text that is not UTF-8.
-        """
-        rules = self.policies.of(channel).rules
-        check_text(channel, message)
-        receipt = await self._broker.publish(channel, message, rules)
-        if not receipt.repeated:
-            self.publications[source] += 1
-        return receipt
-
-    async def publish_all(self, match: str, message: Message, *, source: Source) -> Broadcast:
-        """Publish to every channel there is now whose name matches the pattern."""
-        check_text(match, message)
-        channels = subscribers = 0
-        after: str | None = ""
-        while after is not None:
-            page, after = await self._broker.list(match, limit=_PAGE, after=after)
-            for number, state in enumerate(page):
-                if number % _AT_ONCE == 0:
-                    # A broker in this process never gives up the loop by itself.
-                    await asyncio.sleep(0)
-                try:
-                    receipt = await self.publish(state.name, message, source=source)
-                except ChannelNotFoundError:
-                    continue  # closed since the page was read
-                channels += 1
-                subscribers += receipt.subscribers
-        return Broadcast(channels, subscribers)
 
     def publish_here(self, channel: str, message: Message, *, source: Source) -> int:
         """Deliver to the subscribers of this worker alone; how many there were.

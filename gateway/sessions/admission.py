@@ -227,7 +227,7 @@ async def _obey(arrival: Arrival, head: Head, body: bytes) -> None:
         if isinstance(effect, Subscribe):
             await arrive(session, effect.channel)
         elif not isinstance(effect, SetUser):
-            await Performance(session, (effect,), tag=None, message_id=0).finish()
+            await Performance(session, (effect,), tag=None, message_id=0).perform()
 
 
 def _check(head: Head, response: Response) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from gateway.channels.publication import JSON_TYPE, Message, Position
-from gateway.channels.service import Source
+from gateway.channels.publishing import Source
 from gateway.codes import INTERNAL, failure_of
 from gateway.errors import ChannelForbiddenError, GatewayError
 from gateway.logs import Throttle

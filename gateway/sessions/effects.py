@@ -1,9 +1,11 @@
 """Carrying out what PHP's reply asks for, in the order in which it asks.
 
-Most effects are done at once. Those that may have to wait for a broker make the rest of the
-reply a task; the connection's next message waits for it, so the order stays.
+Most effects are done at once. Where one has to wait for a broker, so do those after it, and the
+connection's next message; so the order stays. Only joining and leaving need a task for it.
 """
 
+import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -19,8 +21,9 @@ from gateway.backend.effects import (
     Unsubscribe,
 )
 from gateway.backend.reply import is_text
+from gateway.channels.broker import Outcome
 from gateway.channels.publication import Message
-from gateway.channels.service import Source
+from gateway.channels.publishing import Source
 from gateway.codes import failure_of
 from gateway.errors import GatewayError
 from gateway.logs import Throttle
@@ -31,15 +34,16 @@ from .peer import Peer
 log: Final = structlog.get_logger()
 
 _failures: Final = Throttle()
+_PHP: Final = Source.PHP
 
 
 class Performance:
-    """One reply's effects on their way; `run` first, then `finish` where it says so.
+    """One reply's effects on their way, begun once: with `begin` or with `perform`.
 
     What cannot be done is logged and answered with an error frame; the rest is still done.
     """
 
-    __slots__ = ("_effects", "_message_id", "_next", "_session", "_tag")
+    __slots__ = ("_effects", "_message_id", "_next", "_session", "_tag", "_then")
 
     def __init__(
         self, session: Peer, effects: tuple[Effect, ...], *, tag: object, message_id: int
@@ -49,31 +53,58 @@ class Performance:
         self._tag = tag
         self._message_id = message_id
         self._next = 0
+        self._then: Callable[[Exception | None], None] = _nothing
 
-    def run(self) -> bool:
-        """Do what can be done at once; whether that was all."""
+    def begin(self, then: Callable[[Exception | None], None]) -> bool:
+        """Do everything; False where that takes a while: then `then` is called at the end.
+
+        It is told of the mistake of ours that ended it early, if there was one. What ends this
+        call early is raised.
+        """
+        self._then = then
+        return self._run()
+
+    async def perform(self) -> None:
+        """Do everything, and wait for it."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def then(error: Exception | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        if not self.begin(then):
+            await done
+
+    def _run(self) -> bool:
+        """Do what can be done now; whether that was all."""
         while self._next < len(self._effects):
             effect = self._effects[self._next]
-            if isinstance(effect, Publish | Subscribe | Unsubscribe):
-                return False
             self._next += 1
             try:
-                self._do(effect)
+                if not self._do(effect):
+                    return False
             except GatewayError as exc:
                 self._failed(effect, exc)
         return True
 
-    async def finish(self) -> None:
-        """Do the rest, waiting where it must."""
-        while not self.run():
-            effect = self._effects[self._next]
-            self._next += 1
-            try:
-                await self._wait_for(effect)
-            except GatewayError as exc:
-                self._failed(effect, exc)
+    def _go_on(self, effect: Effect, failure: GatewayError | None) -> None:
+        """The effect that was waited for is done, or has failed."""
+        error: Exception | None = None
+        try:
+            if failure is not None:
+                self._failed(effect, failure)
+            if not self._run():
+                return
+        except Exception as exc:  # noqa: BLE001 - whoever began it says what becomes of it
+            error = exc
+        self._then(error)
 
-    def _do(self, effect: Effect) -> None:
+    def _do(self, effect: Effect) -> bool:
+        """Whether it is done; if not, `_go_on` is called when it is."""
         session = self._session
         match effect:
             case Send(data, content_type):
@@ -86,19 +117,41 @@ class Performance:
                 session.identity.set_user(user)
             case Close(code, reason):
                 session.close(code, reason)
+            case Publish():
+                return self._publish(effect)
+            case Subscribe() | Unsubscribe():
+                session.services.tasks.spawn(self._move(effect), name="joining for a reply")
+                return False
+        return True
 
-    async def _wait_for(self, effect: Effect) -> None:
+    def _publish(self, effect: Publish) -> bool:
         session = self._session
+        exclude = session.id if effect.exclude_self else ""
+        message = Message(effect.data, effect.content_type, exclude)
+
+        def done(outcome: Outcome) -> None:
+            self._go_on(effect, outcome if isinstance(outcome, GatewayError) else None)
+
         channels = session.services.channels
-        match effect:
-            case Publish(channel, data, content_type, exclude_self):
-                exclude = session.id if exclude_self else ""
-                message = Message(data, content_type, exclude=exclude)
-                await channels.publish(channel, message, source=Source.PHP)
-            case Subscribe(channel):
-                await join(session, channel)
-            case Unsubscribe(channel):
-                await channels.leave(session, channel)
+        return channels.post(effect.channel, message, source=_PHP, done=done) is not None
+
+    async def _move(self, effect: Subscribe | Unsubscribe) -> None:
+        session = self._session
+        failure: GatewayError | None = None
+        try:
+            if isinstance(effect, Subscribe):
+                await join(session, effect.channel)
+            else:
+                await session.services.channels.leave(session, effect.channel)
+        except GatewayError as exc:
+            failure = exc
+        except Exception as exc:  # noqa: BLE001 - whoever began it says what becomes of it
+            self._then(exc)
+            return
+        except BaseException:
+            self._then(None)
+            raise
+        self._go_on(effect, failure)
 
     def _failed(self, effect: Effect, error: GatewayError) -> None:
         session = self._session
@@ -115,3 +168,7 @@ class Performance:
                 **_failures.taken(),
             )
         session.fail(failure_of(error), self._tag, self._message_id, str(error))
+
+
+def _nothing(_error: Exception | None) -> None:
+    """Nobody waits."""

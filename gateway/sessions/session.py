@@ -12,7 +12,7 @@ import structlog
 from gateway.backend.environ import BINARY_TYPE, event_block
 from gateway.backend.invocation import Invocation
 from gateway.channels.publication import Message
-from gateway.channels.service import Source
+from gateway.channels.publishing import Source
 from gateway.codes import RATE_LIMITED, CloseCode
 
 from .client import Client

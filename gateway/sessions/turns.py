@@ -198,7 +198,7 @@ class Turns(Streams):
         return order is None or (order[0] is invocation and not self._concluding)
 
     def _conclude(self, message: Question, answer: Answer | Failure) -> bool:
-        """Do what the answer asks for; False when a task does the rest and then takes the turn."""
+        """Do what the answer asks for; False when that takes a while and then takes the turn."""
         try:
             if isinstance(answer, Response):
                 return self._obey(message, head_of(answer), answer.body)
@@ -213,7 +213,7 @@ class Turns(Streams):
         return True
 
     def _obey(self, message: Question, head: Head, body: bytes) -> bool:
-        """Do what a reply asks for; False when a task goes on with it."""
+        """Do what a reply asks for; False when that takes a while, and `_performed` is called."""
         if head.cookies:
             self.identity.remember_cookies(head.cookies, self.services.clock.wall())
         if head.plain:
@@ -231,20 +231,17 @@ class Turns(Streams):
         if not effects:
             return True
         performance = Performance(self, effects, tag=message.tag, message_id=message.message_id)
-        if performance.run():
+        if performance.begin(self._performed):
             return True
         self._concluding = True
-        self.services.tasks.spawn(self._wait_for(performance), name="effects of a reply")
         return False
 
-    async def _wait_for(self, performance: Performance) -> None:
-        try:
-            await performance.finish()
-        except Exception as exc:  # noqa: BLE001 - as in `_conclude`
-            self._broken(exc)
-        finally:
-            self._concluding = False
-            self._turn()
+    def _performed(self, error: Exception | None) -> None:
+        """The effects of a reply that had to wait are done."""
+        if error is not None:
+            self._broken(error)
+        self._concluding = False
+        self._turn()
 
     def _turn(self) -> None:
         """One message is concluded: the next one's turn, or the end."""

@@ -16,7 +16,8 @@ import msgspec
 import structlog
 
 from gateway.channels.publication import JSON_TYPE, TEXT_TYPE, Message
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 from gateway.config.services import PostgresSource as Settings
 from gateway.errors import (
     ChannelNameError,

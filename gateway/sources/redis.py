@@ -13,7 +13,8 @@ from typing import Final
 import structlog
 
 from gateway.channels.publication import BINARY_TYPE, TEXT_TYPE, Message, is_utf8
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 from gateway.config.services import RedisSource as Settings
 from gateway.errors import BrokerUnavailableError
 from gateway.logs import Throttle

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from gateway.channels.broker import Broker, ChannelRules, Member
+from gateway.channels.broker import Broker, ChannelRules, Member, Outcome, Receipt
 from gateway.channels.policy import ChannelPolicy, Policies
 from gateway.channels.publication import (
     BINARY_TYPE,
@@ -24,7 +24,8 @@ from gateway.channels.publication import (
     Position,
     Publication,
 )
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 from gateway.errors import (
     BrokerUnavailableError,
     ChannelFullError,
@@ -230,6 +231,33 @@ class BrokerContract:
         await worker.broker.publish(channel, Message(b"one"), PLAIN)
 
         await eventually(lambda: worker.heard(channel) == [b"one"])
+
+    async def test_what_is_posted_is_published_in_its_place_and_its_receipt_told_once(
+        self, worker, channel
+    ):
+        await worker.broker.join(channel, worker.member(), PLAIN)
+        told: list[Outcome] = []
+
+        for data in (b"one", b"two", b"three"):
+            receipt = worker.broker.post(channel, Message(data), PLAIN, told.append)
+            if receipt is not None:
+                told.append(receipt)
+
+        await eventually(lambda: len(told) == 3)
+        assert told == [Receipt(1, NOWHERE)] * 3
+        await eventually(lambda: worker.heard(channel) == [b"one", b"two", b"three"])
+
+    async def test_a_posting_to_a_channel_that_is_not_open_is_told_or_raised(self, worker, channel):
+        self._skip_without(worker, explicit=True)
+        told: list[Outcome] = []
+
+        try:
+            assert worker.broker.post(channel, Message(b"x"), EXPLICIT, told.append) is None
+        except ChannelNotFoundError as exc:
+            told.append(exc)
+
+        await eventually(lambda: len(told) == 1)
+        assert isinstance(told[0], ChannelNotFoundError)
 
     async def test_every_worker_hears_a_publication_once_however_many_subscribe(
         self, worker, other, channel

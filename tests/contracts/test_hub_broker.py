@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.brokers.books import Books
 from gateway.brokers.hub_broker import HubBroker
 from gateway.brokers.hub_channels import HubChannels
 from gateway.brokers.hub_client import HubClient
 from gateway.brokers.hub_server import Hub, address
-from gateway.channels.broker import ChannelRules
-from gateway.channels.publication import Message
+from gateway.channels.broker import ChannelRules, Outcome, Receipt
+from gateway.channels.publication import NOWHERE, Message
 from gateway.clock import ManualClock
 from gateway.errors import BrokerUnavailableError, ChannelFullError, ChannelNotFoundError
 from gateway.sessions.identity import new_node
@@ -72,7 +73,35 @@ class TestHubBroker(BrokerContract):
             await worker.broker.publish(channel, Message(b"one"), PLAIN)
         with pytest.raises(BrokerUnavailableError):
             await worker.broker.join(channel, worker.member(), PLAIN)
+        with pytest.raises(BrokerUnavailableError):
+            worker.broker.post(channel, Message(b"one"), PLAIN, pytest.fail)
         await worker.broker.leave(channel, worker.member())
+
+    async def test_whoever_cannot_take_an_answer_costs_the_others_nothing(
+        self, worker, channel
+    ) -> None:
+        def broken(_: Outcome) -> None:
+            raise ZeroDivisionError
+
+        told: list[Outcome] = []
+        with capture_logs() as logs:
+            worker.broker.post(channel, Message(b"one"), PLAIN, broken)
+            worker.broker.post(channel, Message(b"two"), PLAIN, told.append)
+            await eventually(lambda: bool(told))
+
+        assert told == [Receipt(0, NOWHERE)]
+        assert [entry["event"] for entry in logs] == ["an answer of the hub could not be taken"]
+
+    async def test_a_posting_under_way_when_the_hub_goes_is_told(
+        self, cluster, worker, channel
+    ) -> None:
+        told: list[Outcome] = []
+        worker.broker.post(channel, Message(b"one"), PLAIN, told.append)
+
+        cluster.hub.drop_connections()
+
+        await eventually(lambda: bool(told))
+        assert isinstance(told[0], BrokerUnavailableError)
 
     async def test_a_worker_starts_without_a_hub_and_finds_it_later(self, channel) -> None:
         cluster = HubCluster()

@@ -12,7 +12,8 @@ import pytest
 from gateway.channels.broker import Broker
 from gateway.channels.policy import Policies
 from gateway.channels.publication import Message, Position
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 from gateway.errors import BrokerUnavailableError
 from tests.contracts.broker import Listener, eventually
 

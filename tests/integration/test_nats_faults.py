@@ -13,7 +13,8 @@ from gateway.brokers.nats import NatsBroker, Timing
 from gateway.channels.broker import ChannelRules
 from gateway.channels.policy import ChannelPolicy, Policies
 from gateway.channels.publication import Message
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 from gateway.errors import (
     BrokerUnavailableError,
     ConfigurationError,

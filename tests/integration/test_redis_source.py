@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from gateway.brokers.memory import MemoryBroker
 from gateway.channels.broker import Member
 from gateway.channels.publication import Kind, Publication
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.publishing import Source
+from gateway.channels.service import ChannelService
 from gateway.config.services import RedisSource as Settings
 from gateway.errors import ChannelNameError, ConfigurationError
 from gateway.sources.redis import RedisSource

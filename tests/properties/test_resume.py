@@ -20,14 +20,16 @@ from gateway.channels.broker import (
     ChannelRules,
     ChannelState,
     Member,
+    Outcome,
     Page,
     Receipt,
     Receiver,
 )
 from gateway.channels.policy import ChannelPolicy, Policies
 from gateway.channels.publication import Message, Position, Publication
+from gateway.channels.publishing import Source
 from gateway.channels.resume import Joined
-from gateway.channels.service import ChannelService, Source
+from gateway.channels.service import ChannelService
 from gateway.errors import SubscriberGoneError
 
 CHANNEL = "room.1"
@@ -89,6 +91,15 @@ class SlowBroker:
 
         receipt: Receipt = await self._call(effect)
         return receipt
+
+    def post(
+        self,
+        channel: str,
+        message: Message,
+        rules: ChannelRules,
+        done: Callable[[Outcome], None],
+    ) -> Receipt | None:
+        raise NotImplementedError
 
     async def join(self, channel: str, member: Member, rules: ChannelRules) -> Position:
         def effect() -> Position:

@@ -38,8 +38,10 @@ POINTS = [
     "gateway.sessions.turns:Turns._turn",
     "gateway.sessions.turns:head_of",
     "gateway.sessions.turns:message_block",
-    "gateway.sessions.effects:Performance.run",
-    "gateway.sessions.effects:Performance._wait_for",
+    "gateway.sessions.effects:Performance._run",
+    "gateway.sessions.effects:Performance._do",
+    "gateway.sessions.effects:Performance._publish",
+    "gateway.sessions.effects:Performance._move",
     "gateway.sessions.effects:join",
     "gateway.sessions.identity:Identity.set_meta",
     "gateway.sessions.identity:Identity.remember_cookies",
@@ -49,7 +51,7 @@ POINTS = [
     "gateway.backend.target:Target.submit",
     "gateway.backend.target:Target.answered",
     "gateway.channels.service:ChannelService.join",
-    "gateway.channels.service:ChannelService.publish",
+    "gateway.channels.publishing:Publisher.post",
     "gateway.channels.service:ChannelService.leave_all",
 ]
 

@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 import structlog
 
 from gateway.brokers import wire
+from gateway.brokers.posting import post_later
 from gateway.brokers.settling import Settling
 from gateway.brokers.turns import Turns
 from gateway.channels.broker import (
@@ -20,6 +21,7 @@ from gateway.channels.broker import (
     ChannelRules,
     ChannelState,
     Member,
+    Outcome,
     Page,
     Receipt,
     Receiver,
@@ -142,6 +144,17 @@ class NatsBroker:
         self._need_history()
         position = await self._histories.append(channel, rules, body)
         return Receipt(self._listening.count(channel), position)
+
+    def post(
+        self,
+        channel: str,
+        message: Message,
+        rules: ChannelRules,
+        done: Callable[[Outcome], None],
+    ) -> Receipt | None:
+        """Publish for a caller without a task."""
+        post_later(self._tasks, self.publish(channel, message, rules), done)
+        return None
 
     async def join(self, channel: str, member: Member, rules: ChannelRules) -> Position:
         """Listen, then look where the channel stands; from its return on, nothing is missed."""

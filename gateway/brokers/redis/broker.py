@@ -6,18 +6,21 @@ workers never see half of anything. What is received is data: it is decoded, nev
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from gateway.brokers import wire
+from gateway.brokers.posting import post_later
 from gateway.brokers.settling import Settling
 from gateway.channels.broker import (
     Abilities,
     ChannelRules,
     ChannelState,
     Member,
+    Outcome,
     Page,
     Receipt,
     Receiver,
@@ -175,6 +178,17 @@ class RedisBroker:
             raise ChannelNotFoundError(channel)
         count, epoch, offset = found
         return Receipt(count, position_of(epoch, offset), repeated=status == b"again")
+
+    def post(
+        self,
+        channel: str,
+        message: Message,
+        rules: ChannelRules,
+        done: Callable[[Outcome], None],
+    ) -> Receipt | None:
+        """Publish for a caller without a task."""
+        post_later(self._tasks, self.publish(channel, message, rules), done)
+        return None
 
     async def join(self, channel: str, member: Member, rules: ChannelRules) -> Position:
         """Listen, then add the subscriber; from its return on, nothing is missed."""

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from gateway.api.app import create_api
 from gateway.api.batch import message_of, read_line
-from gateway.channels.service import Source
+from gateway.channels.publishing import Source
 from gateway.errors import MessageError
 
 

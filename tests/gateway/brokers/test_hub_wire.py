@@ -78,9 +78,9 @@ def test_any_bytes_are_frames_an_error_or_an_unfinished_frame(data) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"\0\0\0\0",
-        b"\0\0\0\x05" + bytes(5),
-        b"\xff\xff\xff\xff",
+        bytes(10),
+        b"\0\0\0\x05" + bytes(6),
+        b"\xff\xff\xff\xff" + bytes(6),
         b"\0\0\0\x06\x09\x06\0\0\0\0",
         b"\0\0\0\x06\x01\xff\0\0\0\0",
     ],

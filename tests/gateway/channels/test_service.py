@@ -6,7 +6,8 @@ import pytest
 from gateway.channels.broker import ChannelRules, Member
 from gateway.channels.policy import Authorization, ChannelPolicy, Policies
 from gateway.channels.publication import BINARY_TYPE, NOWHERE, Message, Position
-from gateway.channels.service import Broadcast, ChannelService, Source
+from gateway.channels.publishing import Broadcast, Source
+from gateway.channels.service import ChannelService
 from gateway.errors import (
     ChannelForbiddenError,
     ChannelFullError,

@@ -1,5 +1,6 @@
 """What a reply asks for beside its frame, also when it cannot be done."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.channels.broker import Outcome, Receipt
+from gateway.channels.publication import NOWHERE
 from gateway.errors import BrokerUnavailableError, ReplyError
 from tests.fakes import FakeClient, House, params_of
 
@@ -84,33 +87,81 @@ async def test_a_join_that_is_refused_is_an_error_frame(build: Build) -> None:
     assert logs[0]["effect"] == "Subscribe"
 
 
-async def test_channels_that_are_away_are_told_by_name(
-    build: Build, monkeypatch: pytest.MonkeyPatch
+def away_at_once(*_: object, **__: object) -> None:
+    raise BrokerUnavailableError("away")
+
+
+def away_later(*_: object, done: Callable[[Outcome], None], **__: object) -> None:
+    asyncio.get_running_loop().call_soon(done, BrokerUnavailableError("away"))
+
+
+@pytest.mark.parametrize("post", [away_at_once, away_later])
+async def test_channels_that_are_away_are_told_by_name_and_the_rest_is_done(
+    build: Build, monkeypatch: pytest.MonkeyPatch, post: Callable[..., None]
 ) -> None:
     house = await build()
     client = await house.connect()
 
-    async def away(*_: object, **__: object) -> None:
-        raise BrokerUnavailableError("away")
-
-    monkeypatch.setattr(house.channels, "publish", away)
+    monkeypatch.setattr(house.channels, "post", post)
     with capture_logs():
-        await reply(house, client, {"publish": {"channel": "a", "data": 1}})
-    assert client.last["error"]["code"] == 503
+        await reply(house, client, {"publish": {"channel": "a", "data": 1}}, {"send": "after"})
+    assert client.told[0]["error"]["code"] == 503
+    assert client.told[1] == "after"
+    assert client.session is not None
+    assert not client.session.busy
 
 
-async def test_a_mistake_of_ours_in_the_middle_closes_and_stops_nothing(
+async def test_what_comes_after_a_publication_waits_until_it_has_its_place(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = await build()
     client = await house.connect()
+    waiting: list[Callable[[Outcome], None]] = []
 
-    async def broken(*_: object, **__: object) -> None:
+    def slow(*_: object, done: Callable[[Outcome], None], **__: object) -> None:
+        waiting.append(done)
+
+    monkeypatch.setattr(house.channels, "post", slow)
+    await reply(
+        house,
+        client,
+        {"publish": {"channel": "a", "data": 1}},
+        {"send": "between"},
+        {"publish": {"channel": "a", "data": 2}},
+        {"send": "after"},
+    )
+    client.say("2")
+    assert client.told == []
+
+    waiting.pop()(Receipt(0, NOWHERE))
+    assert client.told == ["between"]
+    assert house.pool.bodies == [], "the next message waits for the effects"
+
+    waiting.pop()(Receipt(0, NOWHERE))
+    assert client.told == ["between", "after"]
+    assert house.pool.bodies == [b"2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "effect"),
+    [
+        ("post", {"publish": {"channel": "a", "data": 1}}),
+        ("join", {"subscribe": "a"}),
+        ("leave", {"unsubscribe": "a"}),
+    ],
+)
+async def test_a_mistake_of_ours_in_the_middle_closes_and_stops_nothing(
+    build: Build, monkeypatch: pytest.MonkeyPatch, name: str, effect: object
+) -> None:
+    house = await build()
+    client = await house.connect()
+
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(house.channels, "publish", broken)
+    monkeypatch.setattr(house.channels, name, broken)
     with capture_logs() as logs:
-        await reply(house, client, {"publish": {"channel": "a", "data": 1}})
+        await reply(house, client, effect)
     assert client.closed == (1011, "internal error")
     assert logs[0]["event"] == "session failed"
     assert client.session is not None
