@@ -99,6 +99,10 @@ class EventWire:
             )
         )
 
+    def shared(self, client: Client) -> object:  # noqa: ARG002 - the wire's interface
+        """Nothing: the id of an event depends on all channels of its client."""
+        return None
+
     def publication(self, client: Client, publication: Publication) -> bytes:
         """One event; made once for all clients whose only history is this channel's."""
         position, reached = publication.position, self._reached

@@ -92,13 +92,14 @@ class JsonWire:
         """`{"push":…}`."""
         session.send(_object(None, b'"push":' + value_of(payload, content_type)), text=True)
 
+    def shared(self, client: Client) -> object:
+        """All clients of this wire and one encoding get the same."""
+        return ("json", client.encoding)
+
     def publication(self, client: Client, publication: Publication) -> bytes:
         """`{"channel":…,"data":…,"offset":…,"epoch":…}`."""
-        key = ("json", client.encoding)
-        encoded = publication.encoded.get(key)
-        if encoded is None:
-            encoded = client.encode(described(publication, with_channel=True), text=True)
-            publication.encoded[key] = encoded
+        encoded = client.encode(described(publication, with_channel=True), text=True)
+        publication.encoded[self.shared(client)] = encoded
         return encoded
 
     def joined(self, session: Peer, channel: str, member: Member) -> None:

@@ -37,6 +37,7 @@ class Outbox(Peer):
     __slots__ = (
         "_early",
         "_holds",
+        "_shared",
         "_state",
         "client",
         "congested_since",
@@ -72,6 +73,7 @@ class Outbox(Peer):
         self.due = -1
         self._state = State.JOINING
         self._holds = 0
+        self._shared: object = None
         self._early: list[Callable[[], None]] | None = None
 
     @property
@@ -147,9 +149,13 @@ class Outbox(Peer):
                 return
             if self.route.counts_silence:
                 self.spoke_at = self.services.now()
-            # Not `_write`: a call less for each of thousands.
+            # Not `_write`, and no call of the wire for what is encoded: there may be thousands.
             try:
-                self.client.write(self.wire.publication(self.client, publication))
+                client = self.client
+                encoded = publication.encoded.get(self._shared)
+                if encoded is None:
+                    encoded = self.wire.publication(client, publication)
+                client.write(encoded)
             except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
                 self._broken(exc)
         elif self._state is JOINING:
@@ -168,7 +174,10 @@ class Outbox(Peer):
 
     def _write(self, publication: Publication) -> None:
         try:
-            self.client.write(self.wire.publication(self.client, publication))
+            encoded = publication.encoded.get(self._shared)
+            if encoded is None:
+                encoded = self.wire.publication(self.client, publication)
+            self.client.write(encoded)
         except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
             self._broken(exc)
 

@@ -55,15 +55,15 @@ class RawWire:
         """One frame."""
         session.send(payload, text=is_text(content_type))
 
+    def shared(self, client: Client) -> object:
+        """The encoding itself; other wires add their name to it."""
+        return client.encoding
+
     def publication(self, client: Client, publication: Publication) -> bytes:
         """One frame with the data."""
-        # The encoding itself is the key here; other wires add their name to it.
-        key = client.encoding
-        encoded = publication.encoded.get(key)
-        if encoded is None:
-            text = publication.kind is not Kind.BINARY
-            encoded = client.encode(publication.message.data, text=text)
-            publication.encoded[key] = encoded
+        text = publication.kind is not Kind.BINARY
+        encoded = client.encode(publication.message.data, text=text)
+        publication.encoded[client.encoding] = encoded
         return encoded
 
     def joined(self, session: Peer, channel: str, member: Member) -> None:

@@ -86,6 +86,7 @@ class Session(Turns):
     def attach(self, client: Client) -> "Session":
         """The transport has let the client in: it is told what happened meanwhile."""
         self.client = client
+        self._shared = self.wire.shared(client)
         self._enter(State.OPEN)
         self.heard_at = self.spoke_at = self.services.now()
         self.services.directory.add(self)

@@ -50,8 +50,14 @@ class Wire(Protocol):
     def push(self, session: Peer, payload: bytes, content_type: str) -> None:
         """A message to this connection alone that nobody has asked for."""
 
+    def shared(self, client: Client) -> object:
+        """The key under which a publication holds the bytes for all clients like this one.
+
+        None where the bytes depend on more than the client's encoding.
+        """
+
     def publication(self, client: Client, publication: Publication) -> bytes:
-        """The publication as encoded for this kind of client, made once for all of them."""
+        """The publication as encoded for this client; kept with it where others get the same."""
 
     def joined(self, session: Peer, channel: str, member: Member) -> None:
         """Somebody came to a channel with presence."""

@@ -1,12 +1,13 @@
 """The way out of a WebSocket: messages to frames, frames to the socket."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from gateway.sessions.client import TransportKind
 
 from . import deflate
-from .closing import CLOSED, OPEN, State
+from .closing import CLOSED, State
 from .frames import COMPRESSED, Opcode, encode
 
 PLAIN: Final = "websocket"
@@ -21,7 +22,7 @@ class Outlet(asyncio.Protocol):
 
     kind = TransportKind.WEBSOCKET
 
-    __slots__ = ("_state", "_transport", "_window_bits", "congested", "encoding")
+    __slots__ = ("_state", "_transport", "_window_bits", "congested", "encoding", "write")
 
     def __init__(self, transport: asyncio.Transport, window_bits: int) -> None:
         self._transport = transport
@@ -31,6 +32,9 @@ class Outlet(asyncio.Protocol):
         self.encoding: object = (deflate.EXTENSION, window_bits) if window_bits else PLAIN
         self.congested = False
         """Whether the client does not take what was written."""
+        self.write: Callable[[bytes], None] = transport.write
+        """Hands encoded frames to the socket. The transport's own as long as the connection is
+        open: a method around it would cost a call for each of thousands of deliveries."""
 
     def encode(self, payload: bytes, *, text: bool) -> bytes:
         """One frame, compressed where that was negotiated and is worth it."""
@@ -38,11 +42,6 @@ class Outlet(asyncio.Protocol):
         if self._window_bits and len(payload) >= deflate.WORTHWHILE:
             return encode(deflate.compress(payload, self._window_bits), opcode | COMPRESSED)
         return encode(payload, opcode)
-
-    def write(self, encoded: bytes) -> None:
-        """Hand a frame to the socket."""
-        if self._state is OPEN:
-            self._transport.write(encoded)
 
     def buffered(self) -> int:
         """Bytes not yet taken by the kernel; what this turn of the loop wrote is among them."""
@@ -52,3 +51,11 @@ class Outlet(asyncio.Protocol):
         """Ask for a pong, unless the client does not even take what was written before."""
         if not self.congested:
             self.write(_PING)
+
+    def _stop_writing(self) -> None:
+        """Nothing follows a close frame."""
+        self.write = _drop
+
+
+def _drop(_encoded: bytes) -> None:
+    """The connection is not open any more."""

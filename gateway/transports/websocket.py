@@ -202,6 +202,7 @@ class WebSocket(Inlet):
 
     def _advance(self, signal: Signal) -> None:
         self._state = NEXT[self._state, signal]
+        self._stop_writing()
 
     def _on_close_deadline(self) -> None:
         self._transport.abort()
