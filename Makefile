@@ -32,7 +32,7 @@ lint:
 
 bench:
 	@scripts/setup bench
-	@exec $(BIN)/python -m benchmarks $(ARGS)
+	@exec .venv-bench/bin/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf .venv build *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench build *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

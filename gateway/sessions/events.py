@@ -99,7 +99,7 @@ class EventWire:
             )
         )
 
-    def shared(self, client: Client) -> object:  # noqa: ARG002 - the wire's interface
+    def shared(self, client: Client) -> object:
         """Nothing: the id of an event depends on all channels of its client."""
         return None
 
