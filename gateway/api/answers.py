@@ -10,12 +10,20 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway import codes
+from gateway.channels.broker import Receipt
+from gateway.channels.publication import Position
 from gateway.errors import GatewayError
 
 log = structlog.get_logger(__name__)
 
-_RETRY_AFTER: Final = "1"
-_TRY_AGAIN: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+PROTECTION: Final = {
+    "Server": "wsgate",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every answer."""
+RETRY_AFTER: Final = "1"
+TRY_AGAIN: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 def answer(
@@ -26,6 +34,16 @@ def answer(
     return web.Response(
         body=body, status=status, headers=headers, content_type="application/json", charset="utf-8"
     )
+
+
+def shown_position(position: Position) -> dict[str, object]:
+    """A position as clients hand it back."""
+    return {"offset": position.offset, "epoch": position.epoch}
+
+
+def shown_receipt(receipt: Receipt) -> dict[str, object]:
+    """What a publisher is told."""
+    return {"subscribers": receipt.subscribers, **shown_position(receipt.position)}
 
 
 def error(status: int, kind: str, message: str) -> dict[str, object]:
@@ -64,5 +82,5 @@ async def answer_failures(request: web.Request, handler: Handler) -> web.StreamR
         return answer(error(exc.status, kind, message), exc.status, kept)
     except Exception as exc:  # noqa: BLE001 - the last place that can answer; it is logged
         status, body = describe(exc)
-        headers = {"Retry-After": _RETRY_AFTER} if status in _TRY_AGAIN else None
+        headers = {"Retry-After": RETRY_AFTER} if status in TRY_AGAIN else None
         return answer(body, status, headers)

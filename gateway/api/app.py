@@ -5,7 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from . import batch, channels, connections, operations, relay
-from .answers import answer_failures
+from .answers import PROTECTION, answer_failures
 from .guard import guard
 from .services import CURRENT, ApiServices, Current
 
@@ -54,6 +54,4 @@ def replace_services(app: web.Application, services: ApiServices) -> None:
 
 
 async def _protect(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "wsgate"
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(PROTECTION)

@@ -19,9 +19,8 @@ from gateway.channels.publishing import Source
 from gateway.channels.service import ChannelService
 from gateway.errors import MessageError
 
-from .answers import describe
+from .answers import describe, shown_receipt
 from .bodies import read_body, short_header
-from .channels import shown_receipt
 from .services import services_of
 
 _TYPES: Final = frozenset(
@@ -118,7 +117,7 @@ async def publish_batch(request: web.Request) -> web.StreamResponse:
     if request.content_type not in _TYPES:
         raise web.HTTPUnsupportedMediaType(text="a batch is application/x-ndjson")
     channels = services_of(request).channels
-    key = short_header(request, "Idempotency-Key")
+    key = short_header(request.headers, "Idempotency-Key")
     body = await read_body(request)
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)

@@ -1,6 +1,7 @@
 """What callers send: a bounded body, a message in it, a few parameters."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -44,23 +45,38 @@ def _too_large(limit: int) -> web.HTTPException:
 
 async def read_message(request: web.Request) -> Message:
     """The body as a message: its Content-Type, `Idempotency-Key`, `?exclude=CONNECTION`."""
-    content_type = short_header(request, "Content-Type") or TEXT_TYPE
+    # Wrong headers are refused before the body is read.
+    content_type, key = _type_and_key(request.headers)
+    data = await read_body(request)
+    return _message(data, content_type, request.query.get("exclude", ""), key)
+
+
+def message_of(headers: Mapping[str, str], data: bytes) -> Message:
+    """The same of a request that has no query and came whole."""
+    content_type, key = _type_and_key(headers)
+    return _message(data, content_type, "", key)
+
+
+def _type_and_key(headers: Mapping[str, str]) -> tuple[str, str]:
+    content_type = short_header(headers, "Content-Type") or TEXT_TYPE
     if content_type.lower().startswith("multipart/"):
         raise web.HTTPUnsupportedMediaType(
             text="a message is sent as the body itself, not as a form"
         )
-    key = short_header(request, "Idempotency-Key")
-    data = await read_body(request)
+    return content_type, short_header(headers, "Idempotency-Key")
+
+
+def _message(data: bytes, content_type: str, exclude: str, key: str) -> Message:
     if not is_binary_type(content_type) and not is_utf8(data):
         raise web.HTTPUnprocessableEntity(
             text="text must be UTF-8; send binary data as application/octet-stream"
         )
-    return Message(data, content_type, exclude=request.query.get("exclude", ""), key=key)
+    return Message(data, content_type, exclude, key)
 
 
-def short_header(request: web.Request, name: str) -> str:
+def short_header(headers: Mapping[str, str], name: str) -> str:
     """A header that is kept with the message, so it must be short and plain."""
-    value = request.headers.get(name, "").strip()
+    value = headers.get(name, "").strip()
     if len(value) > _MAX_HEADER or not value.isascii() or not value.isprintable():
         raise web.HTTPBadRequest(text=f"{name}: at most {_MAX_HEADER} visible ASCII characters")
     return value

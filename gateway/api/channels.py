@@ -6,13 +6,13 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from gateway.channels.broker import ChannelState, Receipt
+from gateway.channels.broker import ChannelState
 from gateway.channels.publication import Kind, Position, Publication
 from gateway.channels.publishing import Source
 from gateway.channels.service import ChannelService
 from gateway.errors import ChannelNotFoundError
 
-from .answers import answer
+from .answers import answer, shown_position, shown_receipt
 from .bodies import number_of, read_message
 from .services import services_of
 
@@ -34,16 +34,6 @@ def shown_state(state: ChannelState) -> dict[str, object]:
         "messages": state.messages,
         "position": shown_position(state.position),
     }
-
-
-def shown_position(position: Position) -> dict[str, object]:
-    """A position as clients hand it back."""
-    return {"offset": position.offset, "epoch": position.epoch}
-
-
-def shown_receipt(receipt: Receipt) -> dict[str, object]:
-    """What a publisher is told."""
-    return {"subscribers": receipt.subscribers, **shown_position(receipt.position)}
 
 
 def _shown_publication(publication: Publication) -> dict[str, object]:

@@ -1,9 +1,11 @@
 """Who may call: whoever knows the key; no page of another site; health probes always."""
 
+import asyncio
 import base64
 import binascii
 import hmac
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,7 +29,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     key = services_of(request).api_key
     if key:
         _demand_key(request, key)
-    elif not _is_addressed_to_this_machine(request):
+    elif not _is_addressed_to_this_machine(request.host, request.transport):
         raise web.HTTPForbidden(text="without a key only 127.0.0.1 and localhost are answered")
     if not _is_from_here(request):
         raise web.HTTPForbidden(text="pages of other sites may not call the API")
@@ -36,19 +38,29 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _demand_key(request: web.Request, key: str) -> None:
     page = request.rel_url.raw_path in _PAGES and request.method in {"GET", "HEAD"}
-    shown = _shown_key(request, password=page)
-    # Compared as bytes: compare_digest refuses text that is not ASCII.
-    if not hmac.compare_digest(shown.encode(errors="surrogateescape"), key.encode()):
+    if not _is_key(_shown_key(request.headers, password=page), key):
         challenge = 'Basic realm="wsgate", charset="UTF-8"' if page else 'Bearer realm="wsgate"'
         raise web.HTTPUnauthorized(
             text="a valid key is needed", headers={"WWW-Authenticate": challenge}
         )
 
 
-def _shown_key(request: web.Request, *, password: bool) -> str:
-    if "X-API-Key" in request.headers:
-        return request.headers["X-API-Key"]
-    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+def admits(headers: Mapping[str, str], key: str, transport: asyncio.BaseTransport | None) -> bool:
+    """Whether a program that sent these headers may call; what a page sends is not asked here."""
+    if key:
+        return _is_key(_shown_key(headers, password=False), key)
+    return _is_addressed_to_this_machine(headers.get("Host", ""), transport)
+
+
+def _is_key(shown: str, key: str) -> bool:
+    # Compared as bytes: compare_digest refuses text that is not ASCII.
+    return hmac.compare_digest(shown.encode(errors="surrogateescape"), key.encode())
+
+
+def _shown_key(headers: Mapping[str, str], *, password: bool) -> str:
+    if "X-API-Key" in headers:
+        return headers["X-API-Key"]
+    scheme, _, value = headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
     if scheme.lower() == "basic" and password:
@@ -65,15 +77,15 @@ def _is_from_here(request: web.Request) -> bool:
     return origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
 
 
-def _is_addressed_to_this_machine(request: web.Request) -> bool:
+def _is_addressed_to_this_machine(host: str, transport: asyncio.BaseTransport | None) -> bool:
     """Whether the Host names this machine, when it is TCP that carries the request.
 
     A page may have its own name resolve to 127.0.0.1 and would then be of the same origin as
     the API; its Host header still has that name.
     """
-    if not isinstance(request.transport and request.transport.get_extra_info("peername"), tuple):
+    if not isinstance(transport and transport.get_extra_info("peername"), tuple):
         return True
-    return _names_this_machine(request.host)
+    return _names_this_machine(host)
 
 
 @lru_cache(maxsize=64)

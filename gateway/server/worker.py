@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from gateway.api.app import create_api, replace_services
+from gateway.api.express import Express
 from gateway.api.services import ApiServices, Readiness
 from gateway.backend.target import Target
 from gateway.channels.broker import Broker
@@ -142,7 +143,8 @@ class Worker:
         )
         for listener in public:
             self._public.append(await self._listen_for_clients(listener))
-        threshold = Threshold(api.server)  # type: ignore[arg-type] # as above
+        self._express = Express(api.server, self.api)  # type: ignore[arg-type] # as above
+        threshold = Threshold(self._express)
         for listener in internal:
             server = await loop.create_server(threshold, sock=listener, backlog=BACKLOG)
             self._internal.append(server)
@@ -227,6 +229,7 @@ class Worker:
         await self.runtime.close(0.0)
         for server in self._internal:
             server.close()
+        self._express.close()
         for runner in self._runners:
             await runner.cleanup()
         self.entrance.close()

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.api import ApiServices, create_api
+from gateway.api.express import Express
 from gateway.api.services import Readiness
 from gateway.brokers.memory import MemoryBroker
 from gateway.channels.broker import ChannelRules, Member
@@ -130,10 +131,37 @@ async def house() -> AsyncIterator[House]:
     await channels.stop()
 
 
+class Runner(web.AppRunner):
+    """Runs the application as the worker does: with the short way before it."""
+
+    express: Express | None = None
+
+    @property
+    def server(self) -> Any:
+        """What makes the protocol of a connection."""
+        plain = super().server
+        if plain is not None and self.express is None:
+            self.express = Express(plain, self.app)
+        return self.express
+
+    async def cleanup(self) -> None:
+        """End every connection."""
+        if self.express is not None:
+            self.express.close()
+        await super().cleanup()
+
+
+class Served(TestServer):
+    """A server on a free port for aiohttp's test client."""
+
+    async def _make_runner(self, **kwargs: Any) -> Runner:
+        return Runner(self.app, **kwargs)
+
+
 @pytest.fixture
 def serve(house: House, aiohttp_client: Any) -> Serve:
     async def start(**changes: Any) -> Client:
-        client: Client = await aiohttp_client(create_api(house.services(**changes)))
+        client: Client = await aiohttp_client(Served(create_api(house.services(**changes))))
         return client
 
     return start

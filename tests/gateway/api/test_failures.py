@@ -11,8 +11,13 @@ async def failing(*_args, **_named):
     raise BrokerUnavailableError("redis://secret@10.0.0.1 is away")
 
 
+def failing_at_once(*_args, **_named):
+    raise BrokerUnavailableError("redis://secret@10.0.0.1 is away")
+
+
 async def test_a_broker_that_is_away_is_503_with_a_time_to_come_back(api, house, monkeypatch):
     monkeypatch.setattr(house.broker, "publish", failing)
+    monkeypatch.setattr(house.broker, "post", failing_at_once)
     response = await api.post("/channels/room.1", data=b"x")
     assert response.status == 503
     assert response.headers["Retry-After"] == "1"
