@@ -21,7 +21,9 @@ USER wsgate
 EXPOSE 8080
 # SIGTERM drains; give it more time than shutdown.timeout (docker stop --time 45).
 STOPSIGNAL SIGTERM
+# No proxy: Docker sets http_proxy in containers where its user has one.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
-  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8081/health/ready', timeout=2)"]
+  CMD ["python", "-c", \
+    "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8081/health/ready', timeout=2)"]
 ENTRYPOINT ["wsgate"]
 CMD ["serve", "-c", "/etc/wsgate/wsgate.yaml"]
