@@ -25,12 +25,17 @@ def find_postgres() -> Path | None:
 
 
 class PostgresServer(Server):
-    """On a unix socket; it refuses to run as root, so root lends it a name."""
+    """On a unix socket; it refuses to run as root, so root lends it a name.
+
+    With a `port` it listens on the loopback address as well.
+    """
 
     name = "postgres"
 
-    def __init__(self, *, encoding: str = "UTF8") -> None:
+    def __init__(self, *, encoding: str = "UTF8", user: str = "tester", port: int = 0) -> None:
         super().__init__()
+        self.user, self.port = user, port or 5432
+        self._addresses = "127.0.0.1" if port else ""
         self._data = self.folder / "data"
         self._encoding = encoding
         if os.geteuid() == 0:
@@ -40,7 +45,7 @@ class PostgresServer(Server):
     @property
     def dsn(self) -> str:
         """Its address, as the configuration has it."""
-        return f"postgresql://tester@/postgres?host={self.folder}&port=5432"
+        return f"postgresql://{self.user}@/postgres?host={self.folder}&port={self.port}"
 
     def _account(self) -> dict[str, Any]:
         if os.geteuid() != 0:
@@ -52,13 +57,14 @@ class PostgresServer(Server):
         folder = find_postgres()
         assert folder is not None
         if not self._data.exists():
-            command = [str(folder / "initdb"), "-D", str(self._data), "-U", "tester"]
+            command = [str(folder / "initdb"), "-D", str(self._data), "-U", self.user]
             command += ["-A", "trust", "--no-sync", "-E", self._encoding, "--locale=C"]
             subprocess.run(
                 command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **self._account()
             )
         options = [word for setting in _SETTINGS for word in ("-c", setting)]
-        places = ["-D", str(self._data), "-k", str(self.folder), "-h", ""]
+        places = ["-D", str(self._data), "-k", str(self.folder)]
+        places += ["-h", self._addresses, "-p", str(self.port)]
         return [str(folder / "postgres"), *places, *options]
 
     def _answers(self) -> bool:
