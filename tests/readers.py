@@ -1,7 +1,9 @@
 """Clients that only receive, without sockets: for `tests.fakes.House`."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from gateway.sessions.admission import begin, complete
 from gateway.sessions.client import TransportKind

@@ -1,14 +1,15 @@
-"""The head of a request, whoever parsed it."""
+"""The head of a request, whoever parsed it.
 
-from dataclasses import dataclass
+A struct, because one is made for every handshake: a frozen dataclass takes four times as long.
+"""
 
+import msgspec
 from aiohttp import web
 from aiohttp.http import HttpVersion, RawRequestMessage
 from multidict import CIMultiDictProxy
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """What decides about a client. `target` is as on the wire."""
 
     method: str

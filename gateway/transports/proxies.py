@@ -6,10 +6,10 @@ cannot be read ends the walk at the last one that could. No I/O.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
+import msgspec
 from multidict import CIMultiDictProxy
 
 UNIX: Final = "unix:"
@@ -20,8 +20,7 @@ _PLAIN: Final = frozenset({"http", "ws"})
 _MAX_HOPS: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where a request comes from; `port` is 0 where a proxy did not tell."""
 
     address: str
