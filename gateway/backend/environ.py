@@ -10,7 +10,7 @@ underscore or a dot could pose as another one.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -47,15 +47,16 @@ class HeaderError(MessageError):
     """A header has a value that must not reach PHP (NUL, CR or LF in it)."""
 
 
-def http_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def http_headers(headers: Collection[tuple[str, str]]) -> list[tuple[bytes, str]]:
     """HTTP_* pairs; a repeated header is joined with commas, as RFC 9110 section 5.3 permits.
 
     Raises HeaderError where a value holds NUL, CR or LF.
     """
-    found: dict[str, str] = {}
+    if _is_broken("".join([value for _, value in headers])):
+        name = next(name for name, value in headers if _is_broken(value))
+        raise HeaderError(f"the header {name[:64]!r} holds a control character")
+    found: dict[bytes, str] = {}
     for name, value in headers:
-        if "\0" in value or "\r" in value or "\n" in value:
-            raise HeaderError(f"the header {name[:64]!r} holds a control character")
         key = _key_of(name)
         if not key:
             continue
@@ -63,18 +64,22 @@ def http_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return list(found.items())
 
 
+def _is_broken(value: str) -> bool:
+    return "\0" in value or "\r" in value or "\n" in value
+
+
 @lru_cache(maxsize=256)
-def _key_of(name: str) -> str:
+def _key_of(name: str) -> bytes:
     """Kept, because clients send the same names; empty for a header that PHP must not see."""
     lowered = name.lower()
     if lowered in _DROPPED or lowered.startswith("ws-") or not _NAME.fullmatch(name):
-        return ""
-    return "HTTP_" + lowered.upper().replace("-", "_")
+        return b""
+    return b"HTTP_" + lowered.upper().replace("-", "_").encode()
 
 
 def cookies(headers: Iterable[tuple[str, str]]) -> str:
-    """All Cookie headers as one (RFC 6265 section 5.4: joined with "; ")."""
-    return "; ".join(value for name, value in headers if name.lower() == "cookie")
+    """All Cookie headers as one (RFC 6265 section 5.4: joined with "; "); names in lower case."""
+    return "; ".join([value for name, value in headers if name == "cookie"])
 
 
 def target_block(

@@ -74,9 +74,9 @@ class PhpPages:
 
     def _params(self, request: web.Request, script: str, length: int) -> bytes:
         root = str(self._root)
-        headers = tuple(request.headers.items())
+        headers = [(name.lower(), value) for name, value in request.headers.items()]
         host, _, port = request.host.partition(":")
-        pairs = [
+        pairs: list[tuple[bytes | str, str]] = [
             ("GATEWAY_INTERFACE", "CGI/1.1"),
             ("SERVER_SOFTWARE", "wsgate"),
             ("SERVER_PROTOCOL", "HTTP/1.1"),

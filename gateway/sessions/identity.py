@@ -6,6 +6,7 @@ stands in a block of its own that is encoded anew when, rarely, it changes.
 
 import secrets
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from fastcgi import params
@@ -170,25 +171,41 @@ def connection_block(
     Raises environ.HeaderError for a header that must not reach PHP, and LocalProtocolError when
     a value is too large for FastCGI.
     """
-    target = handshake.path + (f"?{handshake.query}" if handshake.query else "")
-    pairs = [
-        ("QUERY_STRING", handshake.query),
-        ("REQUEST_URI", target),
-        ("REQUEST_SCHEME", handshake.scheme),
-        ("SERVER_PROTOCOL", f"HTTP/{handshake.http_version}"),
-        ("SERVER_NAME", _host(handshake.header("host")) or handshake.server),
-        ("SERVER_ADDR", handshake.server),
-        ("SERVER_PORT", str(handshake.server_port)),
-        ("REMOTE_ADDR", handshake.remote),
-        ("REMOTE_PORT", str(handshake.remote_port)),
-        ("WS_CONNECTION_ID", connection_id),
-        ("WS_CONNECTED_AT", str(connected_at_ms)),
-        ("WS_PUSH_URL", push_url),
+    target = f"{handshake.path}?{handshake.query}" if handshake.query else handshake.path
+    pairs: list[tuple[bytes | str, str]] = [
+        (b"QUERY_STRING", handshake.query),
+        (b"REQUEST_URI", target),
+        (b"REMOTE_ADDR", handshake.remote),
+        (b"REMOTE_PORT", str(handshake.remote_port)),
+        (b"WS_CONNECTION_ID", connection_id),
+        (b"WS_CONNECTED_AT", str(connected_at_ms)),
+        (b"WS_PUSH_URL", push_url),
     ]
-    if handshake.scheme == "https":
-        pairs.append(("HTTPS", "on"))
-    pairs += [(f"WS_PATH_{name.upper()}", value) for name, value in variables.items()]
+    if variables:
+        pairs += [(f"WS_PATH_{name.upper()}", value) for name, value in variables.items()]
     pairs += environ.http_headers(handshake.headers)
+    server = _server_block(
+        handshake.scheme,
+        handshake.http_version,
+        handshake.header("host"),
+        handshake.server,
+        handshake.server_port,
+    )
+    return server + params.encode(pairs)
+
+
+@lru_cache(maxsize=128)
+def _server_block(scheme: str, version: str, host: str, address: str, port: int) -> bytes:
+    """What of it is about us. Kept, because clients come to the same few names and addresses."""
+    pairs = [
+        ("REQUEST_SCHEME", scheme),
+        ("SERVER_PROTOCOL", f"HTTP/{version}"),
+        ("SERVER_NAME", _host(host) or address),
+        ("SERVER_ADDR", address),
+        ("SERVER_PORT", str(port)),
+    ]
+    if scheme == "https":
+        pairs.append(("HTTPS", "on"))
     return params.encode(pairs)
 
 

@@ -154,8 +154,8 @@ def test_others_do_and_repeated_ones_are_joined() -> None:
     assert environ.http_headers(
         [("X-User", "a"), ("x-user", "b"), ("authorization", "Bearer")]
     ) == [
-        ("HTTP_X_USER", "a, b"),
-        ("HTTP_AUTHORIZATION", "Bearer"),
+        (b"HTTP_X_USER", "a, b"),
+        (b"HTTP_AUTHORIZATION", "Bearer"),
     ]
 
 
@@ -173,9 +173,9 @@ def test_whatever_a_client_sends_becomes_http_names_only(headers: list[tuple[str
     except MessageError:
         return
     for name, value in pairs:
-        assert name.startswith("HTTP_")
-        assert set(name) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-        assert not name.startswith("HTTP_WS_")
+        assert name.startswith(b"HTTP_")
+        assert set(name) <= set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+        assert not name.startswith(b"HTTP_WS_")
         assert not {"\0", "\r", "\n"} & set(value)
 
 
