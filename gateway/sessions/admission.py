@@ -24,7 +24,7 @@ from gateway.routing.paths import query_variables
 
 from .arriving import arrive
 from .asking import ask
-from .client import Handshake, TransportKind
+from .client import WEBSOCKET, Handshake, TransportKind
 from .effects import Performance
 from .events import EventWire
 from .identity import Identity, connection_block, new_id
@@ -145,11 +145,11 @@ def begin(
 
 
 def _wire_of(handshake: Handshake, caller: Caller) -> Wire:
-    if handshake.kind is not TransportKind.WEBSOCKET:
+    if handshake.kind is not WEBSOCKET:
         polling = handshake.kind is TransportKind.LONGPOLL
         return EventWire(Resume(handshake.resume), polling=polling)
-    offers = [offer for offer in handshake.subprotocols if offer != caller.subprotocol]
-    return JSON if SUBPROTOCOL in offers else RAW
+    offered = SUBPROTOCOL in handshake.subprotocols and caller.subprotocol != SUBPROTOCOL
+    return JSON if offered else RAW
 
 
 def _known(handshake: Handshake, variables: dict[str, str], user: str) -> Variables:

@@ -7,7 +7,7 @@ A handshake is a msgspec struct because a frozen dataclass takes four times as l
 """
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,6 +18,10 @@ class TransportKind(StrEnum):
     WEBSOCKET = "websocket"
     SSE = "sse"
     LONGPOLL = "longpoll"
+
+
+# Asked for at every handshake: a global costs a fraction of an enum's attribute.
+WEBSOCKET: Final = TransportKind.WEBSOCKET
 
 
 class Handshake(msgspec.Struct, frozen=True, gc=False):

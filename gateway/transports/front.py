@@ -14,7 +14,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser
 
 from gateway.clock import Clock
-from gateway.sessions.client import TransportKind
+from gateway.sessions.client import WEBSOCKET, TransportKind
 
 from . import handshake
 from .commons import Commons, Timing
@@ -97,7 +97,7 @@ class FrontDoor(asyncio.Protocol):
         self._head = b""
         self._transport: asyncio.Transport | None = None
         self._request: RequestHead | None = None
-        self._kind = TransportKind.WEBSOCKET
+        self._kind = WEBSOCKET
         self._remote: str | None = None
         self.gone = False
 
@@ -177,7 +177,7 @@ class FrontDoor(asyncio.Protocol):
 
     def _kind_of(self, head: RequestHead) -> TransportKind | None:
         if handshake.is_upgrade(head.headers):
-            return TransportKind.WEBSOCKET
+            return WEBSOCKET
         if head.wants_events and TransportKind.SSE in self._entrance.doorman.offers(head.path):
             return TransportKind.SSE
         return None
@@ -189,7 +189,7 @@ class FrontDoor(asyncio.Protocol):
         if self._entrance.draining:
             self._turn_away(DRAINING)
             return
-        self._ask(head, self._kind_of(head) or TransportKind.WEBSOCKET, transport)
+        self._ask(head, self._kind_of(head) or WEBSOCKET, transport)
 
     def _ask(self, head: RequestHead, kind: TransportKind, transport: asyncio.Transport) -> None:
         try:
@@ -200,7 +200,7 @@ class FrontDoor(asyncio.Protocol):
 
     def _put(self, head: RequestHead, kind: TransportKind, transport: asyncio.Transport) -> None:
         entrance = self._entrance
-        if kind is TransportKind.WEBSOCKET:
+        if kind is WEBSOCKET:
             refused = handshake.validate(head)
             if refused is not None:
                 self._turn_away(refused)
@@ -230,7 +230,7 @@ class FrontDoor(asyncio.Protocol):
         if self.gone or transport is None or head is None or remote is None:
             return
         early, commons = self._head, self._entrance.commons
-        if self._kind is TransportKind.SSE:
+        if self._kind is not WEBSOCKET:
             stream = EventStream(transport, commons, remote=remote)
             self._let_go(transport, stream)
             origin = head.headers.get("origin", "")

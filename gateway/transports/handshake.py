@@ -6,7 +6,6 @@ in at all is the doorman's business.
 
 import binascii
 import re
-from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from hashlib import sha1
 from http import HTTPStatus
@@ -54,7 +53,7 @@ def tokens(headers: CIMultiDictProxy[str], name: str) -> list[str]:
 
 def is_upgrade(headers: CIMultiDictProxy[str]) -> bool:
     """Whether the request asks for a WebSocket, rightly or wrongly."""
-    return "upgrade" in headers and "websocket" in tokens(headers, "upgrade")
+    return "websocket" in tokens(headers, "upgrade")
 
 
 def validate(head: RequestHead) -> Refusal | None:
@@ -78,7 +77,7 @@ def validate(head: RequestHead) -> Refusal | None:
     keys = headers.getall("sec-websocket-key", ())
     if len(keys) != 1 or not _is_key(keys[0].strip()):
         return _bad("Sec-WebSocket-Key must be sixteen bytes in base64, once.")
-    if any(not _TOKEN.fullmatch(offer) for offer in subprotocols(headers)):
+    if not all(map(_TOKEN.fullmatch, subprotocols(headers))):
         return _bad("Sec-WebSocket-Protocol is not a list of tokens.")
     return None
 
@@ -94,8 +93,8 @@ def subprotocols(headers: CIMultiDictProxy[str]) -> tuple[str, ...]:
 
 def _is_key(key: str) -> bool:
     try:
-        return len(b64decode(key, validate=True)) == _KEY_SIZE
-    except (binascii.Error, ValueError):
+        return len(binascii.a2b_base64(key, strict_mode=True)) == _KEY_SIZE
+    except ValueError:
         return False
 
 
@@ -132,7 +131,7 @@ def _bad(text: str) -> Refusal:
 def accept_key(key: str) -> str:
     """RFC 6455 section 4.2.2, step 5.4."""
     digest = sha1(key.encode() + GUID, usedforsecurity=False).digest()
-    return b64encode(digest).decode()
+    return binascii.b2a_base64(digest, newline=False).decode()
 
 
 def is_clean(name: str, value: str) -> bool:
@@ -144,18 +143,18 @@ def encode_acceptance(
     key: str, *, subprotocol: str = "", extensions: str = "", set_cookies: Iterable[str] = ()
 ) -> bytes:
     """The 101. Values that would break out of their line are left out."""
-    lines = [
-        "HTTP/1.1 101 Switching Protocols",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Accept: {accept_key(key)}",
-    ]
+    head = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n"
+    )
     if subprotocol and is_clean("Sec-WebSocket-Protocol", subprotocol):
-        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+        head += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
     if extensions:
-        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
-    lines += [f"Set-Cookie: {cookie}" for cookie in set_cookies if is_clean("Set-Cookie", cookie)]
-    return _finish(lines)
+        head += f"Sec-WebSocket-Extensions: {extensions}\r\n"
+    for cookie in set_cookies:
+        if is_clean("Set-Cookie", cookie):
+            head += f"Set-Cookie: {cookie}\r\n"
+    return f"{head}\r\n".encode("utf-8", "surrogateescape")
 
 
 def sendable_headers(refused: Refusal) -> list[tuple[str, str]]:
@@ -190,11 +189,7 @@ def encode_refusal(refused: Refusal) -> bytes:
     body = b"" if status in _BODILESS else refused.body
     if status not in _BODILESS:
         lines.append(f"Content-Length: {len(body)}")
-    return _finish(lines) + body
-
-
-def _finish(lines: list[str]) -> bytes:
-    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
 NO_FILES: Final = encode_refusal(refusal(503, "Too many connections.", ("Retry-After", "1")))

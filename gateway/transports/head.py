@@ -30,12 +30,12 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     @property
     def path(self) -> str:
         """Percent-encoded, without query and fragment."""
-        return self.target.partition("#")[0].partition("?")[0]
+        return self.split()[0]
 
-    @property
-    def query(self) -> str:
-        """Without its question mark."""
-        return self.target.partition("#")[0].partition("?")[2]
+    def split(self) -> tuple[str, str]:
+        """The path, and the query without its question mark."""
+        path, _, query = self.target.partition("#")[0].partition("?")
+        return path, query
 
     @property
     def wants_events(self) -> bool:

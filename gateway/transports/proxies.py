@@ -68,8 +68,12 @@ class TrustedProxies:
 def split_address(name: Any) -> tuple[str, int]:
     """Address and port of what a transport calls peername or sockname."""
     if isinstance(name, tuple) and len(name) >= 2:  # noqa: PLR2004 - host and port, at least
-        host = str(name[0]).partition("%")[0]
-        return host.removeprefix("::ffff:") if "." in host else host, int(name[1])
+        host, port = name[:2]
+        if ":" in host:
+            host = host.partition("%")[0]
+            if "." in host:
+                host = host.removeprefix("::ffff:")
+        return host, port
     return UNIX, 0
 
 
