@@ -24,9 +24,13 @@ def decode_path(path: str) -> tuple[str, ...] | None:
     """
     if not path.startswith("/"):
         return None
-    parts = path[1:].split("/")
-    segments = tuple(segment for part in parts if (segment := _decode(part)) is not None)
-    return segments if len(segments) == len(parts) else None
+    segments = []
+    for part in path[1:].split("/"):
+        segment = _decode(part)
+        if segment is None:
+            return None
+        segments.append(segment)
+    return tuple(segments)
 
 
 def _decode(part: str) -> str | None:

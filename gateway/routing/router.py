@@ -50,6 +50,9 @@ class Router:
 
     def __init__(self, destinations: Iterable[Destination]) -> None:
         self.destinations: Final = tuple(destinations)
+        # Most routes have no variables: what their paths lead to is found once.
+        paths = [destination.path.text for destination in self.destinations]
+        self._known: Final = {path: self._find(path) for path in paths}
 
     @classmethod
     def of(cls, config: Config) -> "Router":
@@ -58,6 +61,9 @@ class Router:
 
     def match(self, path: str) -> Match | None:
         """The destination of a path as it came on the wire, None where there is none (404)."""
+        return self._known.get(path) or self._find(path)
+
+    def _find(self, path: str) -> Match | None:
         segments = decode_path(path)
         if segments is None:
             return None

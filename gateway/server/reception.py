@@ -14,7 +14,7 @@ from gateway.errors import BrokerError
 from gateway.logs import Throttle
 from gateway.metrics import Counter
 from gateway.sessions.admission import Arrival, RefusedError, begin, complete, refusal
-from gateway.sessions.client import Client, Handshake, Listener, TransportKind
+from gateway.sessions.client import Handshake, TransportKind
 from gateway.sessions.services import Services
 from gateway.transports.doorman import Admission, Refusal, Terms, Welcome
 
@@ -148,23 +148,10 @@ class Reception:
         session = arrival.session
         limits = session.route.limits
         self._count(session.route.name, "accepted")
-
-        def attach(client: Client) -> Listener:
-            return session.attach(client)
-
-        admission.accept(
-            Welcome(
-                attach,
-                subprotocol=arrival.subprotocol,
-                set_cookies=arrival.set_cookies,
-                terms=_terms(
-                    limits.max_message,
-                    limits.compression,
-                    limits.send_buffer,
-                    limits.longpoll_wait,
-                ),
-            )
+        terms = _terms(
+            limits.max_message, limits.compression, limits.send_buffer, limits.longpoll_wait
         )
+        admission.accept(Welcome(session.attach, arrival.subprotocol, arrival.set_cookies, terms))
 
     def _count(self, route: str, result: str) -> None:
         counter = self._results.get((route, result))

@@ -22,6 +22,13 @@ def test_the_first_route_that_matches_counts() -> None:
     assert found(table, "/ws/7/8") == "/{rest:.*}"
 
 
+def test_a_path_as_the_file_has_it_is_no_exception_from_the_order() -> None:
+    table = router("/ws/{room}", "/ws/lobby")
+
+    assert found(table, "/ws/lobby") == "/ws/{room}"
+    assert found(table, "/ws/{room}") == "/ws/{room}"
+
+
 def test_a_path_without_a_route_has_no_match() -> None:
     assert router("/ws").match("/other") is None
     assert router().match("/") is None
