@@ -43,9 +43,8 @@ class Inlet(Outlet):
         super().__init__(transport, window_bits)
         self._commons = commons
         self._terms = terms
-        # Compressed bytes are counted on the wire, and may be a little more than the message.
-        slack = (terms.max_message >> 8) + 64 if window_bits else 0
-        self._guard = FrameGuard(terms.max_message + slack, compressed=bool(window_bits))
+        # Only clients that talk need these two.
+        self._guard: FrameGuard | None = None
         self._reader: WebSocketReader | None = None
         self._held: deque[Message] | None = None
         self._paused = False
@@ -64,7 +63,9 @@ class Inlet(Outlet):
         """Guard, read, deliver."""
         if self._state is CLOSED:
             return
-        guard = self._guard
+        guard, reader = self._guard, self._reader
+        if guard is None or reader is None:
+            guard, reader = self._begin_reading()
         before = guard.unfinished
         broken: FrameError | None = None
         try:
@@ -76,7 +77,6 @@ class Inlet(Outlet):
             log.exception("connection failed", transport=PLAIN)
             self._fail(CloseCode.INTERNAL_ERROR, "")
             return
-        reader = self._reader or self._make_reader()
         inbox = self._commons.inbox
         # Letting one client in can be a consequence of another's message: calls may nest.
         outer, inbox.recipient = inbox.recipient, self
@@ -91,7 +91,7 @@ class Inlet(Outlet):
         elif broken is not None:
             self._fail(broken.code, broken.reason)
         elif before or guard.unfinished:
-            self._book()
+            self._book(guard)
 
     def pause_reading(self) -> None:
         """Stop; messages already in hand are kept for later."""
@@ -111,18 +111,21 @@ class Inlet(Outlet):
             self._deliver_held()
         if not self._paused and self._state is OPEN and not self._transport.is_closing():
             self._transport.resume_reading()
-            if self._guard.unfinished:
+            if self._guard is not None and self._guard.unfinished:
                 self._commons.messages.add(self._on_message_deadline)
 
-    def _make_reader(self) -> WebSocketReader:
-        """Only clients that talk need one. Its limit is exclusive, hence the one more."""
-        self._reader = WebSocketReader(
-            self._commons.inbox,
-            self._guard.max_message + 1,
-            compress=bool(self._window_bits),
-            decode_text=False,
+    def _begin_reading(self) -> tuple[FrameGuard, WebSocketReader]:
+        """For a client's first bytes. The reader's limit is exclusive, hence the one more."""
+        compressed, largest = bool(self._window_bits), self._terms.max_message
+        if compressed:
+            # These bytes are counted on the wire, and may be a little more than the message.
+            largest += (largest >> 8) + 64
+        guard = FrameGuard(largest, compressed=compressed)
+        reader = WebSocketReader(
+            self._commons.inbox, largest + 1, compress=compressed, decode_text=False
         )
-        return self._reader
+        self._guard, self._reader = guard, reader
+        return guard, reader
 
     def take(self, message: Message) -> None:
         """From the reader: one message or control frame."""
@@ -163,11 +166,11 @@ class Inlet(Outlet):
         self._reader = None
         self._hear_the_rest()
 
-    def _book(self) -> None:
+    def _book(self, guard: FrameGuard) -> None:
         """Account for a message that is, or was, unfinished."""
         if self._state is CLOSED:
             return
-        guard, waiting = self._guard, self._commons.messages
+        waiting = self._commons.messages
         held, self._booked = self._booked, guard.held
         if not self._commons.budget.change(guard.held - held):
             self._fail(CloseCode.TRY_AGAIN_LATER, "too many unfinished messages")

@@ -7,7 +7,7 @@ from typing import Final
 from gateway.sessions.client import TransportKind
 
 from . import deflate
-from .closing import CLOSED, State
+from .closing import CLOSED, OPEN, State
 from .frames import COMPRESSED, Opcode, encode
 
 PLAIN: Final = "websocket"
@@ -27,7 +27,7 @@ class Outlet(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport, window_bits: int) -> None:
         self._transport = transport
         self._window_bits = window_bits
-        self._state = State.OPEN
+        self._state: State = OPEN
         # Windows differ, so do the bytes; without compression all clients share them.
         self.encoding: object = (deflate.EXTENSION, window_bits) if window_bits else PLAIN
         self.congested = False

@@ -33,6 +33,7 @@ CONTROL_RATE: Final = 50
 _CONTROL_BURST: Final = 1.001
 """In seconds; a hair more than one, for the rounding of fifty sums."""
 _FAILED: Final = "connection failed"
+_GONE: Final = (CloseCode.ABNORMAL, "")
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CLOSE: Final = WSMsgType.CLOSE
@@ -64,7 +65,7 @@ class WebSocket(Inlet):
     ) -> None:
         super().__init__(transport, window_bits, commons, terms)
         self._remote = remote
-        self._end: tuple[int, str] = (CloseCode.ABNORMAL, "")
+        self._end: tuple[int, str] = _GONE
         self._listener: Listener | None = None
         self._control_due = 0.0
 
