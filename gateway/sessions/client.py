@@ -19,6 +19,9 @@ class TransportKind(StrEnum):
     SSE = "sse"
     LONGPOLL = "longpoll"
 
+    # As members are compared; Enum's own hash is a call in Python.
+    __hash__ = str.__hash__
+
 
 # Asked for at every handshake: a global costs a fraction of an enum's attribute.
 WEBSOCKET: Final = TransportKind.WEBSOCKET

@@ -16,6 +16,9 @@ class State(Enum):
     """The client is gone; what it had sent is still being executed."""
     OVER = auto()
 
+    # As members are compared; Enum's own hash is a call in Python at each look into a table.
+    __hash__ = object.__hash__
+
 
 # Looked up for every frame: a global costs a fraction of an enum's attribute.
 JOINING: Final = State.JOINING

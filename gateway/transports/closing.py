@@ -13,6 +13,9 @@ class State(Enum):
     CLOSED = auto()
     """The listener knows the end; what still comes in is thrown away."""
 
+    # As members are compared; Enum's own hash is a call in Python at each look into the table.
+    __hash__ = object.__hash__
+
 
 # Looked up for every frame: a global costs a fraction of an enum's attribute.
 OPEN: Final = State.OPEN
@@ -25,6 +28,8 @@ class Signal(Enum):
     WE_END = auto()
     PEER_CLOSES = auto()
     BREAKS = auto()
+
+    __hash__ = object.__hash__
 
 
 NEXT: Final = {
