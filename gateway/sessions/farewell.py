@@ -74,10 +74,11 @@ class Farewell:
 
     def promise(self, session: "Session") -> None:
         """PHP shall hear of the session's end even if this process does not live to see it."""
-        wanted = session.wire.lasting and session.route.hooks.disconnect is not None
-        if self.wills is not None and wanted:
-            session.identity.on_change = partial(self.wills.keep, session)
-            self.wills.keep(session)
+        wills = self.wills
+        if wills is None or not session.wire.lasting or session.route.hooks.disconnect is None:
+            return
+        session.identity.on_change = partial(wills.keep, session)
+        wills.keep(session)
 
     def add(self, session: Departed) -> None:
         """PHP shall hear that the session has ended, if its route wants that."""

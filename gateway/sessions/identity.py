@@ -5,6 +5,7 @@ stands in a block of its own that is encoded anew when, rarely, it changes.
 """
 
 import secrets
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
@@ -17,10 +18,11 @@ from gateway.routing.patterns import PatternSet
 from .client import Handshake
 
 NODE_LENGTH: Final = 8
-_RANDOM_BYTES: Final = 18  # 144 bits, 24 characters
+_RANDOM_BYTES: Final = 18  # 144 bits, 24 characters without padding
 ID_LENGTH: Final = NODE_LENGTH + 24
 
 _NOTHING: Final = PatternSet(())
+_NOTHING_SAID: Final = params.encode([("WS_SUBPROTOCOL", "")])
 _META_LIMIT: Final = 8 * 1024
 _USER_LIMIT: Final = 1024
 
@@ -32,7 +34,7 @@ def new_node() -> str:
 
 def new_id(node: str) -> str:
     """An id for one connection; its first characters tell which worker holds it."""
-    return node + secrets.token_urlsafe(_RANDOM_BYTES)
+    return node + urlsafe_b64encode(secrets.token_bytes(_RANDOM_BYTES)).decode()
 
 
 class Identity:
@@ -133,24 +135,28 @@ class Identity:
         self._refresh()
 
     def _refresh(self) -> None:
-        pairs = [(f"WS_META_{name}", value) for name, value in (self._meta or {}).items()]
+        pairs: list[tuple[bytes | str, str]] = []
+        if self._meta:
+            pairs += [(f"WS_META_{name}", value) for name, value in self._meta.items()]
         if self._cookie:
-            pairs.append(("HTTP_COOKIE", self._cookie))
+            pairs.append((b"HTTP_COOKIE", self._cookie))
         if self.user:
-            pairs.append(("WS_USER", self.user))
+            pairs.append((b"WS_USER", self.user))
         if self.claims:
-            pairs.append(("WS_CLAIMS", self.claims))
-        pairs.append(("WS_SUBPROTOCOL", self.subprotocol))
-        self.state_block = params.encode(pairs)
-        value = _value_of(self._cookie, self._serial_cookie)
-        self.serial_key = f"{self._serial_cookie}={value}" if value else ""
+            pairs.append((b"WS_CLAIMS", self.claims))
+        if pairs or self.subprotocol:
+            pairs.append((b"WS_SUBPROTOCOL", self.subprotocol))
+            self.state_block = params.encode(pairs)
+        else:
+            self.state_block = _NOTHING_SAID
+        self.serial_key = ""
+        if self._serial_cookie and (value := _value_of(self._cookie, self._serial_cookie)):
+            self.serial_key = f"{self._serial_cookie}={value}"
         if self.on_change is not None:
             self.on_change()
 
 
 def _value_of(cookie: str, name: str) -> str:
-    if not name:
-        return ""
     for part in cookie.split(";"):
         key, _, value = part.strip().partition("=")
         if key == name:

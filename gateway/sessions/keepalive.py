@@ -84,7 +84,8 @@ class Keepalive:
         # Not a second later: an expired token must not wait for the sweep after next.
         due = max(int(deadline), self._swept + 1)
         if session.due != due:
-            self.forget(session)
+            if session.due >= 0:
+                self.forget(session)
             session.due = due
             self._due.setdefault(due, set()).add(session)
 
@@ -164,4 +165,4 @@ def next_deadline(session: Watched) -> float | None:
         moments.append(session.spoke_at + limits.idle_timeout)
     if session.expires_at is not None:
         moments.append(session.expires_at)
-    return min(moments, default=None)
+    return min(moments) if moments else None

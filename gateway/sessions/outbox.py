@@ -71,7 +71,7 @@ class Outbox(Peer):
         self.congested_since = 0.0
         self.unread = 0
         self.due = -1
-        self._state = State.JOINING
+        self._state: State = JOINING
         self._holds = 0
         self._shared: object = None
         self._early: list[Callable[[], None]] | None = None

@@ -22,11 +22,13 @@ from .joining import may_publish
 from .limits import Bucket
 from .route import Route
 from .services import Services
-from .state import ENDED, State
+from .state import ENDED, OPEN, State
 from .turns import Turns
 from .wire import Wire, goodbye
 
 log: Final = structlog.get_logger()
+
+_GONE: Final = (CloseCode.ABNORMAL, "", False)
 
 
 class Session(Turns):
@@ -54,7 +56,7 @@ class Session(Turns):
         self.remote = remote
         self.publish_to: str | None = None
         self.connected_at_ms = 0
-        self._end: tuple[int, str, bool] = (CloseCode.ABNORMAL, "", False)
+        self._end: tuple[int, str, bool] = _GONE
         self._commands: Commands | None = None
         self._retiring: tuple[int, str] | None = None
         rate = route.limits.message_rate
@@ -87,14 +89,15 @@ class Session(Turns):
         """The transport has let the client in: it is told what happened meanwhile."""
         self.client = client
         self._shared = self.wire.shared(client)
-        self._enter(State.OPEN)
+        self._enter(OPEN)
         self.heard_at = self.spoke_at = self.services.now()
         self.services.directory.add(self)
         try:
             self.services.keepalive.watch(self)
             self.services.farewell.promise(self)
             self.wire.connected(self)
-            self._tell_now()
+            if self._early is not None:
+                self._tell_now()
         except Exception as exc:  # noqa: BLE001 - the transport must get its listener
             self._broken(exc)
         return self
@@ -132,7 +135,7 @@ class Session(Turns):
     def on_closed(self, code: int, reason: str, *, clean: bool) -> None:
         """Leave the channels at once; PHP hears of it when all that was sent is executed."""
         self._end = (code, reason, clean)
-        self._enter(State.ENDED)
+        self._enter(ENDED)
         services = self.services
         services.keepalive.forget(self)
         services.directory.remove(self, lingers=self.busy)

@@ -68,11 +68,10 @@ class Turns(Streams):
         self._running = 0
         self._concluding = False
         # Only where several may be in flight can answers overtake each other.
-        self._order: deque[Question] | None = None
+        self._order: deque[Question] | None = deque() if route.concurrency > 1 else None
         self._inbox: deque[tuple[bytes, bool, object]] | None = None
         self._inbox_bytes = 0
         self._paused = False
-        self._keep_order()
 
     @property
     def busy(self) -> bool:
