@@ -108,10 +108,10 @@ def begin(
     try:
         block = connection_block(
             handshake,
-            connection_id=connection_id,
-            connected_at_ms=connected_at_ms,
-            variables=variables,
-            push_url=services.push_url(connection_id),
+            connection_id,
+            connected_at_ms,
+            variables,
+            services.push_url(connection_id),
         )
         identity = Identity(
             connection_id,

@@ -8,6 +8,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from functools import lru_cache
+from os import urandom
 from typing import Final
 
 from fastcgi import params
@@ -34,7 +35,7 @@ def new_node() -> str:
 
 def new_id(node: str) -> str:
     """An id for one connection; its first characters tell which worker holds it."""
-    return node + urlsafe_b64encode(secrets.token_bytes(_RANDOM_BYTES)).decode()
+    return node + urlsafe_b64encode(urandom(_RANDOM_BYTES)).decode()
 
 
 class Identity:
@@ -166,7 +167,6 @@ def _value_of(cookie: str, name: str) -> str:
 
 def connection_block(
     handshake: Handshake,
-    *,
     connection_id: str,
     connected_at_ms: int,
     variables: dict[str, str],

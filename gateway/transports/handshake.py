@@ -140,7 +140,7 @@ def is_clean(name: str, value: str) -> bool:
 
 
 def encode_acceptance(
-    key: str, *, subprotocol: str = "", extensions: str = "", set_cookies: Iterable[str] = ()
+    key: str, subprotocol: str = "", extensions: str = "", set_cookies: Iterable[str] = ()
 ) -> bytes:
     """The 101. Values that would break out of their line are left out."""
     head = (

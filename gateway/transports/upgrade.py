@@ -21,11 +21,7 @@ def upgrade(
     if welcome.terms.compression:
         offers = head.headers.getall("sec-websocket-extensions", ())
         bits, extensions = deflate.negotiate(",".join(offers))
-    answer = handshake.encode_acceptance(
-        head.headers["sec-websocket-key"].strip(),
-        subprotocol=welcome.subprotocol,
-        extensions=extensions,
-        set_cookies=welcome.set_cookies,
-    )
-    websocket = WebSocket(transport, commons, welcome.terms, remote=remote, window_bits=bits)
+    key = head.headers["sec-websocket-key"].strip()
+    answer = handshake.encode_acceptance(key, welcome.subprotocol, extensions, welcome.set_cookies)
+    websocket = WebSocket(transport, commons, welcome.terms, remote, bits)
     return websocket, answer

@@ -59,7 +59,6 @@ class WebSocket(Inlet):
         transport: asyncio.Transport,
         commons: Commons,
         terms: Terms,
-        *,
         remote: str,
         window_bits: int = 0,
     ) -> None:
