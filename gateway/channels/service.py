@@ -177,7 +177,7 @@ class ChannelService(Publisher):
 
     def joined(self, subscriber: Subscriber) -> tuple[str, ...]:
         """The channels a subscriber is in, in the order of joining."""
-        return tuple(audience.channel for audience in self._subscriptions.of(subscriber))
+        return tuple([audience.channel for audience in self._subscriptions.of(subscriber)])
 
     # What the broker tells
 

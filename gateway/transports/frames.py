@@ -24,6 +24,7 @@ MAX_CONTROL_PAYLOAD: Final = 125
 MAX_CLOSE_REASON: Final = 123
 
 _FIN: Final = 0x80
+_CLOSE: Final = int(Opcode.CLOSE)
 _RSV1: Final = 0x40
 _LENGTH_16: Final = 126
 _LENGTH_64: Final = 127
@@ -65,11 +66,14 @@ def encode_close(code: int, reason: str = "") -> bytes:
     never be sent.
     """
     if code == NO_CODE:
-        return encode(b"", Opcode.CLOSE)
+        return encode(b"", _CLOSE)
     if not is_sendable(code):
         raise ValueError(f"close code {code} must not appear in a close frame")
-    cut = reason.encode(errors="replace")[:MAX_CLOSE_REASON].decode(errors="ignore").encode()
-    return encode(_pack_code(code) + cut, Opcode.CLOSE)
+    payload = _pack_code(code)
+    if reason:
+        cut = reason.encode(errors="replace")[:MAX_CLOSE_REASON].decode(errors="ignore")
+        payload += cut.encode()
+    return encode(payload, _CLOSE)
 
 
 NO_CODE: Final = 1005
