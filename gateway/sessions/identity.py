@@ -200,7 +200,7 @@ def connection_block(
     return server + params.encode(pairs)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def _server_block(scheme: str, version: str, host: str, address: str, port: int) -> bytes:
     """What of it is about us. Kept, because clients come to the same few names and addresses."""
     pairs = [
