@@ -15,6 +15,19 @@ log = structlog.get_logger()
 _CANCEL_AGAIN: Final = 2.0
 
 
+def forget_cancellations() -> None:
+    """Let deadlines work again in a task that goes on after it was woken by a cancellation.
+
+    `asyncio.TaskGroup` and libraries cancel the task that waits for them, to wake it, and do not
+    always take that back (`Task.uncancel`). Up to Python 3.11.2 `asyncio.timeout` then raises
+    CancelledError where its time is over, which ends the task. Call it between two attempts of a
+    task that must not end; a cancellation that is meant has been raised before that.
+    """
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
 class TaskSet:
     """The tasks of one owner; `close` cancels and awaits what still runs."""
 

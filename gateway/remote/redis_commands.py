@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from gateway.errors import BrokerUnavailableError
-from gateway.tasks import TaskSet
+from gateway.tasks import TaskSet, forget_cancellations
 
 from .backoff import Backoff
 from .patience import patience
@@ -115,6 +115,7 @@ class Commands:
                 if link is not None:
                     await link.close()
             self._told = True
+            forget_cancellations()
             if was_ready:
                 self._backoff.reset()
             else:

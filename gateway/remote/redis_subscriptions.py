@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from gateway.errors import BrokerUnavailableError
-from gateway.tasks import TaskSet
+from gateway.tasks import TaskSet, forget_cancellations
 
 from .backoff import Backoff
 from .redis import Command, Ear
@@ -113,6 +113,7 @@ class Subscriptions:
                 if ear is not None:
                     await ear.close()
             self._told = True
+            forget_cancellations()
             if was_ready:
                 self._backoff.reset()
                 self._on_down()

@@ -1,10 +1,12 @@
 """Tasks with an owner."""
 
 import asyncio
+import contextlib
 
+import pytest
 from structlog.testing import capture_logs
 
-from gateway.tasks import TaskSet
+from gateway.tasks import TaskSet, forget_cancellations
 
 
 async def test_a_failure_is_logged_with_its_traceback_and_the_name() -> None:
@@ -68,3 +70,37 @@ async def test_a_cancellation_that_was_lost_is_said_again(monkeypatch) -> None:
 
 async def test_joining_nobody_is_at_once() -> None:
     assert await TaskSet().join(0)
+
+
+async def test_a_task_that_goes_on_after_its_group_failed_can_keep_deadlines() -> None:
+    """The group wakes it by a cancellation and, before Python 3.13, does not take that back."""
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def attempt() -> None:
+        with contextlib.suppress(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+                group.create_task(asyncio.sleep(60))
+        forget_cancellations()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.sleep(60)
+
+    await asyncio.create_task(attempt())
+
+
+async def test_a_cancellation_that_is_meant_is_not_forgotten() -> None:
+    async def attempt() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            forget_cancellations()
+
+    task = asyncio.create_task(attempt())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
