@@ -9,11 +9,14 @@ _COUNT = 4000
 
 
 class Handshakes(Measure):
-    """Sockets that open, 32 at a time, and stay silent; PHP hears nothing of them."""
+    """Sockets that open, 32 at a time, and stay silent; PHP hears nothing of them.
+
+    The ceiling shows what a compiled WebSocket server on the same event loop needs.
+    """
 
     name = "handshakes"
     title = "Handshakes"
-    peers = ("wsgate", "nginx_lua", "node", "bare")
+    peers = ("wsgate", "nginx_lua", "node", "bare", "ceiling")
 
     def take(self, bench: Bench, peer: Peer) -> Iterator[Case]:
         count = bench.scale.count(_COUNT)
