@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from .lanes import WORTHWHILE, Changes, Lanes
 from .publication import NOWHERE, Position, Publication
 from .resume import Held
 from .subscriber import Subscriber
@@ -49,14 +50,20 @@ class Audience:
         "_attempts",
         "_changes",
         "_held",
+        "_lanes",
         "_members",
+        "_others",
         "_seen",
+        "_stood",
         "_uncertain",
         "channel",
     )
 
-    def __init__(self, channel: str) -> None:
+    def __init__(self, channel: str, others: Changes) -> None:
         self.channel = channel
+        self._others = others
+        self._stood = (0, 0)
+        self._lanes: Lanes | None = None
         self._members: dict[Subscriber, Position | None] = {}
         self._changes = 0
         self._seen: Position | None = None
@@ -137,6 +144,7 @@ class Audience:
             found = True
             del self._members[subscriber]
             self._changes += 1
+            self._lanes = None
             if self._ahead is not None:
                 self._ahead.pop(subscriber, None)
             if not self._members:
@@ -149,6 +157,7 @@ class Audience:
         """Take every member out; those who are joining begin again."""
         self._members.clear()
         self._changes += 1
+        self._lanes = None
         self._seen = self._ahead = None
         self._uncertain = False
         self.restart_attempts()
@@ -232,6 +241,17 @@ class Audience:
         self._ahead = ahead or None
 
     def _pass_on_to_all(self, publication: Publication) -> int:
+        stands = (self._changes, self._others.count)
+        if stands != self._stood or len(self._members) < WORTHWHILE:
+            # Where all the time somebody comes and goes, keeping answers would be in vain.
+            self._stood, self._lanes = stands, None
+            return self._ask_all(publication)
+        if self._lanes is None:
+            self._lanes = Lanes(self._members)
+        self._lanes.pass_on(publication)
+        return len(self._members)
+
+    def _ask_all(self, publication: Publication) -> int:
         changes = self._changes
         members = self.members()
         for member in members:

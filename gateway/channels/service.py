@@ -39,6 +39,8 @@ class ChannelService(Publisher):
         """Answers what other workers ask about connections held here."""
         self.deliveries = 0
         self._subscriptions = Subscriptions()
+        self.changes = self._subscriptions.changes
+        """To be counted up by a subscriber of which something changes; see its `lane`."""
         self._joining = Joining(
             broker, self._subscriptions, authorizer, feeds, lambda: self.policies
         )

@@ -1,9 +1,13 @@
 """A connection as the channels see it."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from .broker import Member
 from .publication import Publication
+
+Lane = tuple[object, Callable[[bytes], None]]
+"""The key under which a publication has the bytes (`Publication.encoded`), and who takes them."""
 
 
 class Subscriber(Protocol):
@@ -25,6 +29,13 @@ class Subscriber(Protocol):
 
     def deliver(self, publication: Publication) -> None:
         """Hand on a publication; those of one channel come in the order of their offsets."""
+
+    def lane(self) -> "Lane | None":
+        """How to hand on what is published without asking it; None where it must be asked.
+
+        Holds until the `Changes` of the channel service are counted up, which it does whenever
+        something of this may have changed.
+        """
 
     def on_join(self, channel: str, member: Member) -> None:
         """Another member came (channels with presence only)."""

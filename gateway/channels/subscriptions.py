@@ -5,6 +5,7 @@ collection around it.
 """
 
 from .audience import Attempt, Audience
+from .lanes import Changes
 from .subscriber import Subscriber
 
 
@@ -14,12 +15,13 @@ class Subscriptions:
     An audience exists as long as somebody is in it or about to join.
     """
 
-    __slots__ = ("_audiences", "_joining", "_of", "count")
+    __slots__ = ("_audiences", "_joining", "_of", "changes", "count")
 
     def __init__(self) -> None:
         self._audiences: dict[str, Audience] = {}
         self._of: dict[Subscriber, Audience | dict[Audience, None]] = {}
         self._joining: dict[Subscriber, list[Audience]] = {}
+        self.changes = Changes()
         self.count = 0
         """Subscriptions: every subscriber once for every channel it is in."""
 
@@ -38,7 +40,7 @@ class Subscriptions:
         """Start a join: the audience is made if need be and holds what passes from now on."""
         audience = self._audiences.get(channel)
         if audience is None:
-            audience = self._audiences[channel] = Audience(channel)
+            audience = self._audiences[channel] = Audience(channel, self.changes)
         self._joining.setdefault(subscriber, []).append(audience)
         return audience, audience.begin(subscriber)
 

@@ -12,8 +12,6 @@ from typing import Final
 
 import structlog
 
-from gateway.channels.broker import Member
-from gateway.channels.publication import Publication
 from gateway.codes import CloseCode, Failure
 from gateway.logs import Throttle
 
@@ -32,7 +30,7 @@ _MOST_EARLY: Final = 1024
 
 
 class Outbox(Peer):
-    """The part of a session that talks to its client. Fulfils `channels.subscriber.Subscriber`."""
+    """The part of a session that talks to its client."""
 
     __slots__ = (
         "_early",
@@ -104,7 +102,13 @@ class Outbox(Peer):
     def _enter(self, state: State) -> None:
         if state not in NEXT[self._state]:
             raise RuntimeError(f"a session cannot go from {self._state.name} to {state.name}")
+        if self._state is OPEN:
+            self._changed()
         self._state = state
+
+    def _changed(self) -> None:
+        """Whoever has kept our `lane` must ask anew."""
+        self.services.channels.changes.count += 1
 
     # Messages.
 
@@ -140,63 +144,6 @@ class Outbox(Peer):
         shown = detail if self.services.show_details else ""
         self.wire.failure(self, failure, tag, message_id, shown)
 
-    # What channels tell.
-
-    def deliver(self, publication: Publication) -> None:
-        """Hand on a publication."""
-        if self._state is OPEN:
-            if self.congested_since and self._is_full():
-                return
-            if self.route.counts_silence:
-                self.spoke_at = self.services.now()
-            # Not `_write`, and no call of the wire for what is encoded: there may be thousands.
-            try:
-                client = self.client
-                encoded = publication.encoded.get(self._shared)
-                if encoded is None:
-                    encoded = self.wire.publication(client, publication)
-                client.write(encoded)
-            except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
-                self._broken(exc)
-        elif self._state is JOINING:
-            self._tell_later(partial(self.deliver, publication))
-
-    def deliver_all(self, publications: tuple[Publication, ...]) -> None:
-        """Hand on what a join has found, oldest first."""
-        if not publications:
-            return
-        if self._state is JOINING:
-            self._tell_later(partial(self.deliver_all, publications))
-        elif self._state is OPEN and not (self.congested_since and self._is_full()):
-            self.spoke_at = self.services.now()
-            for publication in publications:
-                self._write(publication)
-
-    def _write(self, publication: Publication) -> None:
-        try:
-            encoded = publication.encoded.get(self._shared)
-            if encoded is None:
-                encoded = self.wire.publication(self.client, publication)
-            self.client.write(encoded)
-        except Exception as exc:  # noqa: BLE001 - a mistake of ours costs this connection alone
-            self._broken(exc)
-
-    def on_join(self, channel: str, member: Member) -> None:
-        """Somebody came."""
-        self.wire.joined(self, channel, member)
-
-    def on_leave(self, channel: str, member: Member) -> None:
-        """Somebody went."""
-        self.wire.left(self, channel, member)
-
-    def on_gap(self, channel: str) -> None:
-        """Publications may have been missed."""
-        self.wire.gap(self, channel)
-
-    def on_channel_closed(self, channel: str) -> None:  # noqa: ARG002 - whichever it was
-        """The channel was taken away: the connection that was in it ends."""
-        self.close(CloseCode.CHANNEL_CLOSED, "channel closed")
-
     # Reading and being read.
 
     def hold(self) -> None:
@@ -216,6 +163,7 @@ class Outbox(Peer):
 
     def on_congested(self, *, congested: bool) -> None:
         """Note that the client does not read, or reads again; the sweep looks for how long."""
+        self._changed()
         self.congested_since = self.services.now() if congested else 0.0
         self.unread = 0
         if congested and self._state is OPEN:
@@ -267,6 +215,7 @@ class Outbox(Peer):
     def vanished(self) -> None:
         """Give up on a client that did not answer a ping, or a close frame in time."""
         if self._state is OPEN or self._state is State.CLOSING:
+            self._changed()
             self.client.abort()
 
     # Before the client is let in.

@@ -12,8 +12,8 @@ from gateway.codes import failure_of
 from gateway.errors import GatewayError
 from gateway.logs import Throttle
 
+from .hearing import Hearing
 from .identity import Identity
-from .outbox import Outbox
 from .route import Question, Route
 from .services import Services
 from .wire import Wire
@@ -23,7 +23,7 @@ log: Final = structlog.get_logger()
 _broken_replies: Final = Throttle()
 
 
-class Streams(Outbox):
+class Streams(Hearing):
     """The part of a session that takes lines."""
 
     __slots__ = ("_stream",)

@@ -95,6 +95,7 @@ class Turns(Streams):
     def rebind(self, route: Route) -> None:
         """Go on by another version of the route; what is with PHP ends by the old one."""
         self.route = route
+        self._changed()
         self._keep_order()
         if self.open:
             # The version before may not have counted the silence; so it begins now.

@@ -120,6 +120,8 @@ class Listener:
     def on_leave(self, channel: str, member: Member) -> None:
         self.told.append(f"leave {member.id}")
 
+    def lane(self) -> None: ...
+
     def on_channel_closed(self, channel: str) -> None:
         self.told.append("closed")
 

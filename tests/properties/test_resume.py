@@ -181,6 +181,8 @@ class Connection:
     def on_leave(self, channel: str, member: Member) -> None:
         return
 
+    def lane(self) -> None: ...
+
     def on_channel_closed(self, channel: str) -> None:
         assert self._client.connection is self
         self._client.hang_up()

@@ -40,6 +40,8 @@ class Listener:
 
     def on_leave(self, channel: str, member: Member) -> None: ...
 
+    def lane(self) -> None: ...
+
     def on_channel_closed(self, channel: str) -> None:
         self.closed.append(channel)
 

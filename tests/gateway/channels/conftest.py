@@ -30,6 +30,8 @@ class Subscriber:
     def on_leave(self, channel: str, member: Member) -> None:
         self.told.append(f"{member.id} left {channel}")
 
+    def lane(self) -> None: ...
+
     def on_channel_closed(self, channel: str) -> None:
         self.told.append(f"{channel} closed")
 

@@ -1,6 +1,7 @@
 import pytest
 
 from gateway.channels.audience import Audience
+from gateway.channels.lanes import Changes
 from gateway.channels.publication import Kind, Message, Position, Publication
 
 
@@ -15,7 +16,7 @@ def at(offset: int, epoch: str = "e") -> Position:
 
 @pytest.fixture
 def audience() -> Audience:
-    return Audience("room")
+    return Audience("room", Changes())
 
 
 def test_what_passes_twice_is_delivered_once(audience, subscriber) -> None:
