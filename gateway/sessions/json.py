@@ -5,6 +5,7 @@ is, other text as a JSON string, binary data as base64 with `"encoding":"base64"
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -94,7 +95,7 @@ class JsonWire:
 
     def shared(self, client: Client) -> object:
         """All clients of this wire and one encoding get the same."""
-        return ("json", client.encoding)
+        return _key_of(client.encoding)
 
     def publication(self, client: Client, publication: Publication) -> bytes:
         """`{"channel":…,"data":…,"offset":…,"epoch":…}`."""
@@ -130,3 +131,9 @@ def _object(tag: object, *fields: bytes) -> bytes:
 
 def _member(member: Member) -> dict[str, str]:
     return {"id": member.id, "user": member.user}
+
+
+@lru_cache(maxsize=32)
+def _key_of(encoding: object) -> object:
+    """The same object for all clients of an encoding: each keeps it."""
+    return ("json", encoding)
