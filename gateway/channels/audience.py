@@ -8,14 +8,10 @@ waits or talks to a broker.
 
 from dataclasses import dataclass
 
-import structlog
-
-from .lanes import WORTHWHILE, Changes, Lanes
+from .lanes import WORTHWHILE, Changes, Lanes, deliver
 from .publication import NOWHERE, Position, Publication
 from .resume import Held
 from .subscriber import Subscriber
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -257,11 +253,7 @@ class Audience:
         for member in members:
             if self._changes != changes and member not in self._members:
                 continue
-            try:
-                member.deliver(publication)
-            except Exception:
-                # One broken subscriber must not cost the others theirs.
-                log.exception("delivery failed")
+            deliver(member, publication)
         return len(members)
 
     def _pass_on_to_some(self, publication: Publication, exclude: str) -> int:
@@ -271,8 +263,5 @@ class Audience:
             if member not in self._members or member in ahead or member.id == exclude:
                 continue
             count += 1
-            try:
-                member.deliver(publication)
-            except Exception:
-                log.exception("delivery failed")
+            deliver(member, publication)
         return count

@@ -15,6 +15,8 @@ from .subscriber import Subscriber
 
 log: Final = structlog.get_logger(__name__)
 
+_FAILED: Final = "delivery failed"
+
 WORTHWHILE: Final = 16
 """Members from which on it is kept; for fewer the list would be the greater part."""
 
@@ -49,7 +51,7 @@ class Lanes:
     def pass_on(self, publication: Publication) -> None:
         """Deliver to each of them."""
         for key, (first, others) in self._lanes.items():
-            _deliver(first, publication)
+            deliver(first, publication)
             encoded = publication.encoded.get(key)
             if encoded is None:
                 # The first one is broken, which costs it its connection and is logged.
@@ -58,14 +60,16 @@ class Lanes:
                 try:
                     write(encoded)
                 except Exception:
-                    log.exception("delivery failed")
+                    # As in `deliver`, which would be a call for each of thousands.
+                    log.exception(_FAILED)
         for member in self._asked:
-            _deliver(member, publication)
+            deliver(member, publication)
 
 
-def _deliver(member: Subscriber, publication: Publication) -> None:
+def deliver(member: Subscriber, publication: Publication) -> None:
+    """Deliver to one who is asked; never raises."""
     try:
         member.deliver(publication)
     except Exception:
         # One broken subscriber must not cost the others theirs.
-        log.exception("delivery failed")
+        log.exception(_FAILED)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.brokers.books import Books
+from gateway.brokers.posting import post_later
 from gateway.channels.broker import (
     Abilities,
     ChannelRules,
@@ -31,6 +32,7 @@ from gateway.channels.publishing import Source
 from gateway.channels.resume import Joined
 from gateway.channels.service import ChannelService
 from gateway.errors import SubscriberGoneError
+from gateway.tasks import TaskSet
 
 CHANNEL = "room.1"
 
@@ -58,6 +60,7 @@ class SlowBroker:
         self.node = node
         self.news: deque[Callable[[Receiver], None]] = deque()
         self._world = world
+        self._tasks = TaskSet()
         self._line: deque[object] = deque()
 
     async def _call(self, effect: Callable[[], Any]) -> Any:
@@ -99,7 +102,8 @@ class SlowBroker:
         rules: ChannelRules,
         done: Callable[[Outcome], None],
     ) -> Receipt | None:
-        raise NotImplementedError
+        post_later(self._tasks, self.publish(channel, message, rules), done)
+        return None
 
     async def join(self, channel: str, member: Member, rules: ChannelRules) -> Position:
         def effect() -> Position:
